@@ -1,0 +1,1 @@
+"""tunerd: the daemon that closes the loop of cloud training on Replicate."""

@@ -1,0 +1,1 @@
+"""Command line: a parser and one file per command."""

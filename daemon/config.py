@@ -1,0 +1,184 @@
+"""The settings of one process, frozen at start. This is the only reader of the environment.
+
+Precedence: flag, environment, TOML file, default. What a flag, the environment or the file gives is *pinned*: it wins
+over what the API stored and cannot be changed there. (Stored values live in ``store/settings.py``.)
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from . import parsing
+from .errors import Misconfigured
+
+Origin = Literal["flag", "environment", "file", "default"]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting with its value in force; ``origin`` tells where each came from."""
+
+    listen: tuple[str, ...]
+    role: str
+    data_dir: Path
+    database_url: str | None
+    output_dir: Path
+    webhook_url: str | None
+    admin_token: str | None
+    trusted_proxies: tuple[str, ...]
+    webhook_secret: tuple[str, ...]
+    webhook_allowed_ips: tuple[str, ...]
+    webhook_require_signature: bool
+    webhook_rate_per_second: int
+    output_origins: tuple[str, ...]
+    max_body_mib: int
+    reconcile_seconds: float
+    status_url: str
+    ip_ranges_url: str
+    replicate_api_token: str | None
+    replicate_base_url: str
+    model: str
+    version_override: str | None
+    hardware: str
+    cost_limit_enabled: bool
+    cost_limit_amount: float
+    cost_limit_period: str
+    cost_limit_action: str
+    log_format: str
+    origin: dict[str, Origin]
+
+    def pinned(self, key: str) -> str | None:
+        """``flag``, ``environment`` or ``file`` where one of them gives ``key``; else ``None``."""
+        origin = self.origin.get(key, "default")
+        return None if origin == "default" else origin
+
+
+class Option(msgspec.Struct, frozen=True):
+    """One setting: its variable, how its text is read, and its default."""
+
+    variable: str
+    parse: Callable[[Any], Any]
+    default: Any
+    secret: bool = False  # the value is not shown in an error
+
+
+def _options(environ: Mapping[str, str]) -> dict[str, Option]:
+    home = Path(environ.get("HOME") or "~").expanduser()
+    state = environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd may give several, joined by ":"
+    data_dir = Path(state) if state else home / ".local/share/tunerd"
+    path = lambda value: parsing.path(value, home)  # noqa: E731 - one place, one line
+    return {
+        "listen": Option("TUNERD_LISTEN", parsing.listeners, ("127.0.0.1:8080",)),
+        "role": Option("TUNERD_ROLE", parsing.one_of("all", "ingest", "worker"), "all"),
+        "data_dir": Option("TUNERD_DATA_DIR", path, data_dir),
+        "database_url": Option("TUNERD_DATABASE_URL", parsing.database_url, None, secret=True),
+        "output_dir": Option("TUNERD_OUTPUT_DIR", path, home / ".simpletuner/cloud_outputs"),
+        "webhook_url": Option("TUNERD_WEBHOOK_URL", parsing.webhook_url, None),
+        "admin_token": Option("TUNERD_ADMIN_TOKEN", parsing.admin_token, None, secret=True),
+        "trusted_proxies": Option("TUNERD_TRUSTED_PROXIES", parsing.networks, ("127.0.0.1/32", "::1/128")),
+        "webhook_secret": Option("TUNERD_WEBHOOK_SECRET", parsing.webhook_secrets, (), secret=True),
+        "webhook_allowed_ips": Option("TUNERD_WEBHOOK_ALLOWED_IPS", parsing.networks, ()),
+        "webhook_require_signature": Option("TUNERD_WEBHOOK_REQUIRE_SIGNATURE", parsing.boolean, True),
+        # Requests a second from one address, sustained; 0 = no limit. A few hundred jobs send about 600.
+        "webhook_rate_per_second": Option("TUNERD_WEBHOOK_RATE_PER_SECOND", parsing.integer(0, 1_000_000), 1000),
+        "output_origins": Option("TUNERD_OUTPUT_ORIGINS", parsing.origins, ()),
+        "max_body_mib": Option("TUNERD_MAX_BODY_MIB", parsing.integer(1, 1024), 32),
+        "reconcile_seconds": Option("TUNERD_RECONCILE_SECONDS", parsing.number(0.05, 86_400), 30.0),
+        "status_url": Option("TUNERD_STATUS_URL", parsing.http_url, "https://www.replicatestatus.com/api/v1/summary"),
+        "ip_ranges_url": Option(
+            "TUNERD_IP_RANGES_URL", parsing.http_url, "https://www.gstatic.com/ipranges/cloud.json"
+        ),
+        "replicate_api_token": Option("REPLICATE_API_TOKEN", parsing.token, None, secret=True),
+        "replicate_base_url": Option("REPLICATE_BASE_URL", parsing.base_url, "https://api.replicate.com"),
+        "model": Option("TUNERD_MODEL", parsing.model, "simpletuner/advanced-trainer"),
+        "version_override": Option("TUNERD_VERSION_OVERRIDE", parsing.text, None),
+        "hardware": Option("TUNERD_HARDWARE", parsing.text, "gpu-l40s"),
+        "cost_limit_enabled": Option("TUNERD_COST_LIMIT_ENABLED", parsing.boolean, False),
+        "cost_limit_amount": Option("TUNERD_COST_LIMIT_AMOUNT", parsing.number(0, 1e9), 0.0),
+        "cost_limit_period": Option(
+            "TUNERD_COST_LIMIT_PERIOD", parsing.one_of("daily", "weekly", "monthly"), "monthly"
+        ),
+        "cost_limit_action": Option("TUNERD_COST_LIMIT_ACTION", parsing.one_of("warn", "block"), "warn"),
+        "log_format": Option("TUNERD_LOG_FORMAT", parsing.one_of("auto", "json", "console"), "auto"),
+    }
+
+
+# Variables that are ours without being a setting of the daemon.
+_OTHER_VARIABLES = frozenset({"TUNERD_CONFIG", "TUNERD_URL"})
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    config_file: Path | None = None,
+) -> Settings:
+    """Read flags, environment and file into frozen settings.
+
+    ``flags`` holds key → text (or list of texts) for the flags that were given. An unknown or invalid key raises
+    ``Misconfigured`` naming the key, the value and its source.
+    """
+    environ = os.environ if environ is None else environ
+    options = _options(environ)
+    _refuse_unknown_variables(environ, options)
+    file, in_file = _read_file(config_file, environ)
+    values: dict[str, Any] = {}
+    origin: dict[str, Origin] = {}
+    for key, option in options.items():
+        values[key], origin[key] = option.default, "default"
+        given: list[tuple[Origin, str, Any]] = [
+            ("flag", f"flag --{key.replace('_', '-')}", (flags or {}).get(key)),
+            ("environment", f"environment variable {option.variable}", environ.get(option.variable)),
+            ("file", f"{file}, key {key}", in_file.get(key)),
+        ]
+        for where, source, raw in given:
+            if raw is None or (where == "environment" and raw.strip() == ""):
+                continue  # an empty variable is an unset one, as compose files and unit files write it
+            values[key], origin[key] = _parse(key, option, raw, source), where
+            break
+    for key in in_file.keys() - options.keys():
+        raise Misconfigured(
+            f"{file}: there is no setting {key!r} (value {in_file[key]!r}). Remove it or correct its name."
+        )
+    return Settings(**values, origin=origin)
+
+
+def _parse(key: str, option: Option, raw: Any, source: str) -> Any:
+    try:
+        return option.parse(raw)
+    except (ValueError, TypeError) as problem:
+        shown = "(not shown: it is a secret)" if option.secret else repr(raw)
+        raise Misconfigured(f"{source}: {shown} is not valid for {key!r}: {problem}") from None
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str], options: Mapping[str, Option]) -> None:
+    known = {option.variable for option in options.values()} | _OTHER_VARIABLES
+    for name in sorted(environ):
+        if name.startswith("TUNERD_") and name not in known:
+            raise Misconfigured(
+                f"environment variable {name}: there is no such setting (value {environ[name]!r}). "
+                "Unset it or correct its name."
+            )
+
+
+def _read_file(explicit: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, dict[str, Any]]:
+    home = Path(environ.get("HOME") or "~").expanduser()
+    named = explicit or (Path(environ["TUNERD_CONFIG"]) if environ.get("TUNERD_CONFIG") else None)
+    if named is not None:
+        candidates, must_exist = [named], True
+    else:
+        config_home = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+        candidates, must_exist = [config_home / "tunerd/config.toml", Path("/etc/tunerd/config.toml")], False
+    for candidate in candidates:
+        try:
+            return candidate, tomllib.loads(candidate.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            if must_exist:
+                raise Misconfigured(f"{candidate}: there is no such configuration file.") from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+            raise Misconfigured(f"{candidate}: cannot be read: {problem}") from None
+    return None, {}

@@ -1,0 +1,113 @@
+"""Replicate's prediction object, read from the bytes of a webhook or an API answer.
+
+Shapes: the API's OpenAPI schema (Prediction, Training). Replicate adds fields and statuses without notice, so
+unknown keys are ignored here (the journal keeps the bytes) and only ``id`` and ``status`` must have the right type.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+
+class _Wire(msgspec.Struct):
+    id: str
+    status: str
+    model: Any = None
+    version: Any = None
+    input: msgspec.Raw = msgspec.Raw(b"null")
+    output: msgspec.Raw = msgspec.Raw(b"null")
+    error: Any = None
+    logs: Any = None
+    metrics: Any = None
+    created_at: Any = None
+    started_at: Any = None
+    completed_at: Any = None
+    data_removed: Any = None
+    webhook: Any = None
+    urls: Any = None
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """One prediction or training as the provider tells it at one moment.
+
+    ``status`` is the provider's word (``starting``, ``processing``, ``succeeded``, ``failed``, ``canceled``,
+    ``aborted``, or one we do not know). Times are unix seconds. ``output`` is the raw JSON, ``None`` where null.
+    """
+
+    id: str
+    status: str
+    model: str | None
+    version: str | None
+    output: bytes | None
+    error: str | None
+    logs: str
+    predict_time: float | None  # seconds billed, from metrics
+    created_at: float | None
+    started_at: float | None
+    completed_at: float | None
+    data_removed: bool
+    webhook: str | None  # the URL given at create, where the provider echoes it
+    urls_get: str | None
+
+
+_decoder = msgspec.json.Decoder(_Wire)
+
+
+def parse_prediction(body: bytes) -> Prediction | None:
+    """Read a prediction object; ``None`` for anything else. Total: any bytes give an answer.
+
+    An ``id`` is kept only where it could be one (1 to 200 characters, no control characters): it becomes a key.
+    """
+    try:
+        wire = _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        return None
+    if not 1 <= len(wire.id) <= 200 or not wire.id.isprintable() or not wire.status:
+        return None
+    output = bytes(wire.output)
+    metrics = wire.metrics if isinstance(wire.metrics, dict) else {}
+    urls = wire.urls if isinstance(wire.urls, dict) else {}
+    return Prediction(
+        id=wire.id,
+        status=wire.status,
+        model=_text(wire.model),
+        version=_text(wire.version),
+        output=None if output == b"null" else output,
+        error=_error_text(wire.error),
+        logs=wire.logs if isinstance(wire.logs, str) else "",
+        predict_time=_number(metrics.get("predict_time")),
+        created_at=parse_time(wire.created_at),
+        started_at=parse_time(wire.started_at),
+        completed_at=parse_time(wire.completed_at),
+        data_removed=wire.data_removed is True,
+        webhook=_text(wire.webhook),
+        urls_get=_text(urls.get("get")),
+    )
+
+
+def parse_time(value: Any) -> float | None:
+    """Unix seconds of an RFC 3339 text with 0 to 9 fractional digits; ``None`` where it is not one."""
+    if not isinstance(value, str):
+        return None
+    try:
+        when = datetime.fromisoformat(value)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _error_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()

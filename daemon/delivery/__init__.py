@@ -1,0 +1,1 @@
+"""From a finished job to its files where the user wants them."""

@@ -1,0 +1,1 @@
+"""One file per destination; each is found by being here."""

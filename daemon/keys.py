@@ -1,0 +1,3 @@
+"""Every key under which the web application holds its parts."""
+
+from __future__ import annotations

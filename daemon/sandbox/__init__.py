@@ -1,0 +1,1 @@
+"""A simulated Replicate: REST API, signed webhooks, output files, faults on request."""

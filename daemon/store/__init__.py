@@ -1,0 +1,1 @@
+"""Where everything is kept: the journal of events, jobs, deliveries, settings, secrets."""

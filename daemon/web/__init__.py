@@ -1,0 +1,1 @@
+"""What answers HTTP: receiver, API, pages, streams."""
