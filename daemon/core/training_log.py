@@ -19,8 +19,8 @@ MAX_RECORD_CHARS = 2000  # a longer "line" is a dump, not a progress line; readi
 _BREAK = re.compile(r"[\r\n]+")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BAR = re.compile(
-    r"(?P<name>[^|]{0,200}?)(?P<percent>\d{1,3})%\|[^|]{0,200}\|\s*(?P<step>\d{1,12})/(?P<total>\d{1,12})\s"
-    r"*\[(?P<elapsed>[^<\],]{1,40})<(?P<left>(?:\d+ days?, )?[^,\]]{1,40})"
+    r"%\|[^|]{0,200}\|\s*(?P<step>\d{1,12})/(?P<total>\d{1,12})\s*"
+    r"\[(?P<elapsed>[^<\],]{1,40})<(?P<left>(?:\d+ days?, )?[^,\]]{1,40})"
 )
 _PLAIN = re.compile(
     r"\b(?:global[ _]?)?steps?\b\s*[:=#]?\s*\[?\s*(?P<step>\d{1,12})\s*(?:/|of)\s*(?P<total>\d{1,12})", re.IGNORECASE
@@ -71,7 +71,7 @@ def read_progress(log: str) -> Progress | None:
             progress = _progress(bar, _seconds_left(bar["left"].strip()))
             if progress is None:
                 continue
-            if _TRAINING_BAR.search(bar["name"]) or "loss" in record[bar.end() :]:
+            if _TRAINING_BAR.search(record[: bar.start()]) or "loss" in record[bar.end() :]:
                 return progress
             other = other or progress
             continue
