@@ -1,3 +1,42 @@
-"""Every key under which the web application holds its parts."""
+"""Every key under which the web application holds its parts.
+
+Types are imported for the type checker only, so that this file may name every part and import none.
+"""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from .config import Settings
+    from .replicate.client import ReplicateClient
+    from .replicate.feeds import StatusFeed
+    from .replicate.submit import Submitter
+    from .replicate.token import TokenSource
+    from .replicate.webhook_secret import WebhookSecrets
+    from .store.effective import EffectiveSettings
+    from .store.store import Store
+    from .web.health import Check
+    from .web.metrics import Metrics
+
+SETTINGS: web.AppKey[Settings] = web.AppKey("settings")
+STORE: web.AppKey[Store] = web.AppKey("store")
+EFFECTIVE: web.AppKey[EffectiveSettings] = web.AppKey("effective")
+CLIENT: web.AppKey[ReplicateClient] = web.AppKey("client")
+TOKENS: web.AppKey[TokenSource] = web.AppKey("tokens")
+WEBHOOK_SECRETS: web.AppKey[WebhookSecrets] = web.AppKey("webhook_secrets")
+SUBMITTER: web.AppKey[Submitter] = web.AppKey("submitter")
+STATUS_FEED: web.AppKey[StatusFeed] = web.AppKey("status_feed")
+DESTINATION_TYPES: web.AppKey[frozenset[str]] = web.AppKey("destination_types")  # types that have a file here
+CHECKS: web.AppKey[Mapping[str, Check]] = web.AppKey("checks")
+METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
+CLOCK: web.AppKey[Callable[[], float]] = web.AppKey("clock")  # unix seconds
+WAKE_DELIVERY: web.AppKey[Callable[[], None]] = web.AppKey("wake_delivery")
+# Set once, at SIGTERM: the receiver answers 503 and every event stream ends.
+DRAINING: web.AppKey[asyncio.Event] = web.AppKey("draining")
+# The handlers of open event streams: the drain ends those that a stalled client holds up.
+STREAMS: web.AppKey[set[asyncio.Task[object]]] = web.AppKey("streams")
