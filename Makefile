@@ -1,0 +1,54 @@
+# Every target sets up what it needs; the second time that costs nothing. PYTHON=… names the interpreter to begin with.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run setup test test-all check format bench constraints clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+# What the program needs. The development set-up contains it.
+$(VENV)/.runtime: constraints.txt pyproject.toml scripts/setup.sh
+	@scripts/setup.sh $(VENV) constraints.txt
+	@touch $@
+
+$(VENV)/.development: constraints-dev.txt pyproject.toml scripts/setup.sh
+	@scripts/setup.sh $(VENV) constraints-dev.txt
+	@touch $@ $(VENV)/.runtime
+
+demo: $(VENV)/.runtime ## sandbox + daemon + one training, followed to the delivered file
+	@$(BIN)/tunerd demo $(ARGS)
+
+run: $(VENV)/.runtime ## the daemon, with the settings of the environment
+	@exec $(BIN)/tunerd serve $(ARGS)
+
+setup: $(VENV)/.development ## the development environment in .venv
+
+test: $(VENV)/.development ## every test; installs system parts where it may. ARGS="-k name" chooses
+	@scripts/system-parts.sh
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: ## as test, with the fault loops in full length
+	@FAULT_ROUNDS=$${FAULT_ROUNDS:-200} $(MAKE) --no-print-directory test ARGS="--timeout=1800 $(ARGS)"
+
+check: $(VENV)/.development ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.development ## put the code into its format, mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.development ## the benchmarks beside their peers; fails where a limit is missed
+	@$(BIN)/python -m bench $(ARGS)
+
+constraints: ## write the pinned dependencies anew (needs uv)
+	@scripts/constraints.sh
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) build dist bench/results .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
