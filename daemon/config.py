@@ -7,6 +7,7 @@ over what the API stored and cannot be changed there. (Stored values live in ``s
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -51,6 +52,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cost_limit_action: str
     log_format: str
     origin: dict[str, Origin]
+
+    def __repr__(self) -> str:  # shows where values come from, and no value: some are secret
+        return f"Settings({', '.join(f'{key} from {origin}' for key, origin in self.origin.items())})"
 
     def pinned(self, key: str) -> str | None:
         """``flag``, ``environment`` or ``file`` where one of them gives ``key``; else ``None``."""
@@ -142,16 +146,26 @@ def load_settings(
             break
     for key in in_file.keys() - options.keys():
         raise Misconfigured(
-            f"{file}: there is no setting {key!r} (value {in_file[key]!r}). Remove it or correct its name."
+            f"{file}: there is no setting {key!r} (value {_shown(key, in_file[key])}). Remove it or correct its name."
         )
     return Settings(**values, origin=origin)
+
+
+_NOT_SHOWN = "(not shown: it is a secret)"
+# A misspelt name may carry a secret all the same: TUNERD_ADMIN_TOKN, a URL with a password, a table [replicate].
+_MAY_BE_SECRET = re.compile(r"TOK|SECR|KEY|PASS|CRED|DATABASE", re.IGNORECASE)
+
+
+def _shown(name: str, value: Any) -> str:
+    plain = isinstance(value, (str, int, float)) and not _MAY_BE_SECRET.search(name) and "@" not in str(value)
+    return repr(value) if plain else _NOT_SHOWN
 
 
 def _parse(key: str, option: Option, raw: Any, source: str) -> Any:
     try:
         return option.parse(raw)
     except (ValueError, TypeError) as problem:
-        shown = "(not shown: it is a secret)" if option.secret else repr(raw)
+        shown = _NOT_SHOWN if option.secret else repr(raw)
         raise Misconfigured(f"{source}: {shown} is not valid for {key!r}: {problem}") from None
 
 
@@ -160,7 +174,7 @@ def _refuse_unknown_variables(environ: Mapping[str, str], options: Mapping[str, 
     for name in sorted(environ):
         if name.startswith("TUNERD_") and name not in known:
             raise Misconfigured(
-                f"environment variable {name}: there is no such setting (value {environ[name]!r}). "
+                f"environment variable {name}: there is no such setting (value {_shown(name, environ[name])}). "
                 "Unset it or correct its name."
             )
 
@@ -176,7 +190,7 @@ def _read_file(explicit: Path | None, environ: Mapping[str, str]) -> tuple[Path 
     for candidate in candidates:
         try:
             return candidate, tomllib.loads(candidate.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the latter: HOME=/dev/null, as some services have it
             if must_exist:
                 raise Misconfigured(f"{candidate}: there is no such configuration file.") from None
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:

@@ -66,9 +66,10 @@ def integer(low: int, high: int) -> Callable[[Any], int]:
 
 def one_of(*words: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
-        if value not in words:
+        word = value.strip() if isinstance(value, str) else None
+        if word not in words:
             raise ValueError(f"one of {', '.join(words)} is expected")
-        return str(value)
+        return word
 
     return parse
 
@@ -112,13 +113,14 @@ def split_listener(entry: str) -> tuple[str, int] | Path:
             raise ValueError(f"{entry!r}: a unix socket needs an absolute path")
         return socket_path
     host, colon, port = entry.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError(f"{entry!r}: HOST:PORT, [IPv6]:PORT or unix:/path is expected")
-    if bracketed:
+    if host.startswith("[") and host.endswith("]"):
         return str(ipaddress.IPv6Address(host[1:-1])), int(port)
-    if ":" in host:
+    if re.fullmatch(r"[0-9a-fA-F:.]*:[0-9a-fA-F:.]*", host):
         raise ValueError(f"{entry!r}: an IPv6 address needs brackets, as in [::1]:8080")
+    if not re.fullmatch(r"[\w.-]+", host):
+        raise ValueError(f"{entry!r}: HOST:PORT, [IPv6]:PORT or unix:/path is expected")
     return host, int(port)
 
 
@@ -145,7 +147,7 @@ def is_loopback_host(host: str | None) -> bool:
 
 
 def http_url(value: Any) -> str:
-    """An absolute http or https URL without credentials or fragment."""
+    """An absolute http or https URL without credentials or fragment, its scheme in lower case."""
     url = text(value)
     parts = urlsplit(url)  # raises ValueError for a broken IPv6 host
     if parts.scheme not in {"http", "https"} or not parts.hostname or " " in url:
@@ -153,20 +155,26 @@ def http_url(value: Any) -> str:
     _ = parts.port  # raises ValueError where it is not a port
     if parts.username is not None or parts.password is not None:
         raise ValueError("a URL without user name and password is expected")
-    if parts.fragment:
+    if "#" in url:
         raise ValueError("a URL without a fragment is expected")
-    return url
+    return parts.scheme + url[len(parts.scheme) :]
+
+
+def _bare_url(value: Any) -> str:
+    """As ``http_url``, without a query (a lone ``?`` too: a path will be appended) and without trailing slashes."""
+    url = http_url(value)
+    if "?" in url:
+        raise ValueError("a URL without a query is expected")
+    return url.rstrip("/")
 
 
 def base_url(value: Any) -> str:
     """The API's base URL, without ``/v1`` and without a trailing slash."""
-    url = http_url(value)
+    url = _bare_url(value)
     parts = urlsplit(url)
-    if parts.query:
-        raise ValueError("a URL without a query is expected")
     if parts.scheme == "http" and not is_loopback_host(parts.hostname):
         raise ValueError("http:// would send the API token in the clear; use https:// (http:// is for loopback only)")
-    return url.rstrip("/").removesuffix("/v1")
+    return url.removesuffix("/v1").rstrip("/")
 
 
 WEBHOOK_PATH = "/api/webhooks/replicate"
@@ -177,13 +185,11 @@ def webhook_url(value: Any) -> str:
 
     Users paste the whole endpoint too: the path that we append is taken off again.
     """
-    url = http_url(value)
+    url = _bare_url(value)
     parts = urlsplit(url)
     if parts.scheme == "http" and not is_loopback_host(parts.hostname):
         raise ValueError("https:// is expected: Replicate sends webhooks to https only (http:// is for loopback only)")
-    if parts.query:
-        raise ValueError("a URL without a query is expected")
-    return url.rstrip("/").removesuffix(WEBHOOK_PATH).rstrip("/")
+    return url.removesuffix(WEBHOOK_PATH).rstrip("/")
 
 
 def origins(value: Any) -> tuple[str, ...]:
@@ -191,7 +197,7 @@ def origins(value: Any) -> tuple[str, ...]:
     found = []
     for entry in items(value):
         parts = urlsplit(http_url(entry))
-        if parts.path.strip("/") or parts.query:
+        if parts.path.strip("/") or "?" in entry:
             raise ValueError(f"{entry!r}: an origin is a scheme, a host and perhaps a port, without a path")
         found.append(origin_of(entry))
     return tuple(found)
@@ -208,9 +214,9 @@ def origin_of(url: str) -> str:
 
 
 def database_url(value: Any) -> str:
+    """``postgresql://…`` or ``sqlite:///…``; a driver may be named where it is the one that we use."""
     url = text(value)
-    scheme = urlsplit(url).scheme.split("+")[0]
-    if scheme not in {"sqlite", "postgresql", "postgres"}:
+    if urlsplit(url).scheme not in {"sqlite", "sqlite+aiosqlite", "postgresql", "postgres", "postgresql+psycopg"}:
         raise ValueError("postgresql://… or sqlite:///… is expected")
     return url
 
@@ -220,15 +226,16 @@ def token(value: Any) -> str:
 
 
 def admin_token(value: Any) -> str:
+    """Any text that fits into an ``Authorization`` header: printable ASCII without blanks."""
     secret = text(value)
-    if len(secret) < 8:
-        raise ValueError("at least 8 characters are expected: this token opens everything")
+    if not re.fullmatch(r"[\x21-\x7e]+", secret):
+        raise ValueError("letters, digits and signs of ASCII without blanks are expected")
     return secret
 
 
 def webhook_secrets(value: Any) -> tuple[str, ...]:
     """``whsec_…`` secrets, separated by blanks (or commas); each must decode."""
-    raw = " ".join(value) if isinstance(value, (list, tuple)) else text(value)
+    raw = " ".join(items(value)) if isinstance(value, (list, tuple)) else text(value)
     found = tuple(raw.replace(",", " ").split())
     for secret in found:
         decode_webhook_secret(secret)
