@@ -1,0 +1,179 @@
+"""One HTTP attempt at Replicate's API, and every way it can fail, told apart by whether it may have had an effect.
+
+The token is sent to the origin of the base URL only, never along a redirect (none is followed), and is never logged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import aiohttp
+import msgspec
+import structlog
+from aiohttp import hdrs
+from yarl import URL
+
+from ..errors import ProviderError, ProviderUnavailable, TokenMissing
+from ..parsing import origin_of
+from .retry import provider_words, retry_after
+
+log = structlog.get_logger()
+
+# A prediction carries its whole log; the webhook limit defaults to 32 MiB, so this leaves room. Bytes.
+BODY_LIMIT = 64 * 1024 * 1024
+_CHUNK = 256 * 1024
+# Seconds. Replicate's own client waits 5 to connect and 30 for an answer; a create can be slower than a read.
+_CONNECT = 10.0
+_READ = aiohttp.ClientTimeout(total=60, sock_connect=_CONNECT, sock_read=30)
+_CREATE = aiohttp.ClientTimeout(total=90, sock_connect=_CONNECT, sock_read=60)
+_UPLOAD = aiohttp.ClientTimeout(total=1800, sock_connect=_CONNECT, sock_read=120)
+
+
+class NotSent(ProviderUnavailable):
+    """No connection came about: the request certainly had no effect."""
+
+
+class Throttled(ProviderUnavailable):
+    """429: the request had no effect; ``wait`` is what the answer says, in seconds."""
+
+    def __init__(self, detail: str, wait: float | None) -> None:
+        super().__init__(detail, retry_after=None if wait is None else math.ceil(wait))
+        self.wait = wait
+
+
+class Ambiguous(ProviderUnavailable):
+    """The answer was lost or was a 5xx: the request may have had its effect."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A 2xx answer."""
+
+    status: int
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON; raises ``Ambiguous`` where it is not: an intermediary answered, not the API."""
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise Ambiguous("Replicate's answer is not JSON. Check REPLICATE_BASE_URL and proxies.") from None
+
+
+class Transport:
+    """Sends single requests; ``session`` belongs to the caller. ``base_url`` is without ``/v1``."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        token_source: Callable[[], Awaitable[str | None]],
+        base_url: str,
+        *,
+        now: Callable[[], float],
+    ) -> None:
+        self._session = session
+        self._token_source = token_source
+        self._base = base_url.rstrip("/")
+        self._origin = origin_of(base_url)
+        self._now = now
+
+    def url(self, path: str) -> str:
+        """The absolute URL of an API path such as ``account``."""
+        return f"{self._base}/v1/{path}"
+
+    def same_origin(self, url: str) -> bool:
+        """Whether the token may be sent to ``url``."""
+        try:
+            return origin_of(url) == self._origin
+        except ValueError:
+            return False
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        data: bytes | aiohttp.FormData | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One attempt. Raises ``TokenMissing``, ``ProviderError`` (refused), or a ``ProviderUnavailable`` subclass."""
+        if not self.same_origin(url):
+            raise ProviderError(f"Replicate named a URL on another origin ({URL(url).origin()}); it was not followed.")
+        token = await self._token_source()
+        if token is None:
+            raise TokenMissing(
+                "REPLICATE_API_TOKEN not set. Export it and restart, or save one with `tunerd token set`."
+            )
+        try:
+            return await self._attempt(method, URL(url, encoded=True), token, data, params)
+        except aiohttp.InvalidURL:
+            raise ProviderError("Replicate named a URL that cannot be read; it was not followed.") from None
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as problem:
+            raise NotSent(f"Replicate could not be reached: {_describe(problem)}. {_ADVICE}") from problem
+        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+            raise Ambiguous(f"Replicate's answer was lost: {_describe(problem)}. {_ADVICE}") from problem
+
+    async def _attempt(
+        self, method: str, url: URL, token: str, data: bytes | aiohttp.FormData | None, params: Mapping[str, str] | None
+    ) -> Answer:
+        is_json = isinstance(data, bytes)
+        timeout = _READ if method == hdrs.METH_GET else _CREATE if is_json or data is None else _UPLOAD
+        async with self._session.request(
+            method,
+            url.update_query(params) if params else url,
+            data=data,
+            headers={hdrs.ACCEPT: "application/json"} | ({hdrs.CONTENT_TYPE: "application/json"} if is_json else {}),
+            allow_redirects=False,
+            timeout=timeout,
+            middlewares=(_Bearer(token),),
+        ) as response:
+            body = await _read(response)
+            log.debug("replicate.answer", method=method, path=url.path, status=response.status, bytes=len(body))
+            return self._judge(response, body)
+
+    def _judge(self, response: aiohttp.ClientResponse, body: bytes) -> Answer:
+        status = response.status
+        if 200 <= status < 300:
+            return Answer(status, body)
+        words = provider_words(status, body)
+        if status == 429:
+            wait = retry_after(response.headers, body, self._now())
+            raise Throttled(f"Replicate limits the rate of requests: {words}", wait)
+        if status >= 500 or status == 408:
+            raise Ambiguous(f"Replicate answered {status}: {words}", provider_status=status, provider_detail=words)
+        if 300 <= status < 400:
+            words = "a redirect, which is not followed: the token would leave. Correct REPLICATE_BASE_URL"
+        raise ProviderError(f"Replicate answered {status}: {words}", provider_status=status, provider_detail=words)
+
+
+_ADVICE = "Check the network, the proxy settings and Replicate's status page."
+
+
+class _Bearer:
+    """Puts the token on after aiohttp has looked into ``~/.netrc``, which it refuses to combine with a header."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        request.headers[hdrs.AUTHORIZATION] = f"Bearer {self._token}"
+        return await handler(request)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    parts, size = [], 0
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            raise Ambiguous(f"Replicate's answer is larger than {BODY_LIMIT // 2**20} MiB; it was not read further.")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _describe(problem: Exception) -> str:
+    if isinstance(problem, TimeoutError):
+        return "no answer in time"
+    return str(problem) or type(problem).__name__
