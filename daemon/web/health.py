@@ -1,0 +1,78 @@
+"""Liveness and readiness. The checks themselves are named callables that the composition root passes in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from .. import keys
+from ..errors import TunerdError
+from .answers import json_answer
+from .endpoint import Answer, Endpoint
+
+# Returns when all is well (with a word about it, or None); raises TunerdError with the reason.
+Check = Callable[[], Awaitable[str | None]]
+
+CHECK_SECONDS = 2.0  # a prober waits 5 s or so for all of them; they run side by side
+
+log = structlog.get_logger()
+
+
+class Checked(msgspec.Struct):
+    """One check's result; ``detail`` says what to do where it failed."""
+
+    ok: bool
+    detail: str | None = None
+
+
+class Readiness(msgspec.Struct):
+    ready: bool
+    checks: dict[str, Checked]
+
+
+class Alive(msgspec.Struct):
+    status: str
+
+
+async def healthz(request: web.Request) -> web.Response:
+    return json_answer(Alive("alive"))
+
+
+async def readyz(request: web.Request) -> web.Response:
+    checks = request.app[keys.CHECKS]
+    results = dict(zip(checks, await asyncio.gather(*(_run(*named) for named in checks.items())), strict=True))
+    draining = request.app[keys.DRAINING].is_set()
+    results["draining"] = Checked(not draining, "The daemon is stopping." if draining else None)
+    ready = all(result.ok for result in results.values())
+    headers = {} if ready else {"Retry-After": "5"}
+    return json_answer(Readiness(ready, results), status=200 if ready else 503, headers=headers)
+
+
+async def _run(name: str, check: Check) -> Checked:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return Checked(True, await check())
+    except TunerdError as problem:
+        return Checked(False, problem.detail)
+    except TimeoutError:
+        return Checked(False, f"No answer within {CHECK_SECONDS:g} s.")
+    except Exception as problem:  # whatever it is, the prober gets an answer, and no text that might hold a secret
+        log.warning("readiness check failed", check=name, exc_info=problem)
+        return Checked(False, f"{type(problem).__name__}; the daemon's log says more.")
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/healthz", healthz, "The process answers", {200: Answer("Alive", Alive)}, public=True),
+    Endpoint(
+        "GET",
+        "/readyz",
+        readyz,
+        "Whether events can be taken, with each check named",
+        {200: Answer("Ready", Readiness), 503: Answer("Not ready", Readiness, headers={"Retry-After": "Seconds"})},
+        public=True,
+    ),
+)
