@@ -48,7 +48,8 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
         async with open_stream(request, response) as stream:
             if request.method == "HEAD":
                 return response
-            await stream.send(b": events after %d\n\n" % cursor)
+            # An id without data is no event, but where to resume if the connection is lost before the first one.
+            await stream.send(b": events after %d\nid: %d\n\n" % (cursor, cursor))
             while stream.open:
                 rows = await store.journal.events(after=cursor, limit=BATCH_ROWS, job_id=job_id, kind=kind)
                 if rows:
