@@ -1,0 +1,94 @@
+"""The web application: parts come in, every route and middleware is put together here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from .. import keys
+from ..config import Settings
+from ..replicate.client import ReplicateClient
+from ..replicate.feeds import StatusFeed
+from ..replicate.submit import Submitter
+from ..replicate.token import TokenSource
+from ..replicate.webhook_secret import WebhookSecrets
+from ..store.effective import EffectiveSettings
+from ..store.store import Store
+from . import health, metrics, openapi
+from .answers import API_BODY_BYTES
+from .api import costs, events, jobs, logs, providers, publishing, status, submit
+from .endpoint import Endpoint
+from .health import Check
+from .metrics import Metrics
+from .middleware import MIDDLEWARES
+from .pages import jobs as pages
+from .receiver import ENDPOINT as RECEIVER
+from .sse import end_streams
+
+_OPENAPI: web.AppKey[dict[str, object]] = web.AppKey("openapi")
+
+
+@dataclass(frozen=True)
+class WebParts:
+    """What the application needs. ``clock`` gives unix seconds; ``wake_delivery`` says that a delivery is due."""
+
+    settings: Settings
+    store: Store
+    effective: EffectiveSettings
+    client: ReplicateClient
+    tokens: TokenSource
+    webhook_secrets: WebhookSecrets
+    submitter: Submitter
+    status_feed: StatusFeed
+    destination_types: frozenset[str] = frozenset({"local"})
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    wake_delivery: Callable[[], None] = lambda: None
+    clock: Callable[[], float] = time.time
+    metrics: Metrics = field(default_factory=Metrics)
+
+
+def endpoints() -> tuple[Endpoint, ...]:
+    """Every route."""
+    groups = (jobs, submit, events, logs, providers, costs, publishing, status, health, metrics, pages)
+    return (RECEIVER, *(endpoint for group in groups for endpoint in group.ENDPOINTS), openapi.endpoint_for(_OPENAPI))
+
+
+def make_app(parts: WebParts) -> web.Application:
+    """The application over open parts, whose owner closes them after it."""
+    app = web.Application(middlewares=MIDDLEWARES, client_max_size=API_BODY_BYTES)
+    app[keys.SETTINGS] = parts.settings
+    app[keys.STORE] = parts.store
+    app[keys.EFFECTIVE] = parts.effective
+    app[keys.CLIENT] = parts.client
+    app[keys.TOKENS] = parts.tokens
+    app[keys.WEBHOOK_SECRETS] = parts.webhook_secrets
+    app[keys.SUBMITTER] = parts.submitter
+    app[keys.STATUS_FEED] = parts.status_feed
+    app[keys.DESTINATION_TYPES] = parts.destination_types
+    app[keys.CHECKS] = parts.checks
+    app[keys.METRICS] = parts.metrics
+    app[keys.CLOCK] = parts.clock
+    app[keys.WAKE_DELIVERY] = parts.wake_delivery
+    app[keys.DRAINING] = asyncio.Event()
+    app[keys.STREAMS] = set()
+    logs.set_up(app)
+    pages.set_up(app)
+    routes = endpoints()
+    app[_OPENAPI] = openapi.build(routes)
+    for endpoint in routes:
+        if endpoint.method == "GET":
+            app.router.add_get(endpoint.path, endpoint.handler)  # answers HEAD too
+        else:
+            app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
+    app.on_shutdown.append(end_streams)
+    return app
+
+
+def begin_drain(app: web.Application) -> None:
+    """Take no more events, and let every stream end."""
+    app[keys.DRAINING].set()
+    app[keys.STORE].journal.notify()
