@@ -128,14 +128,23 @@ class Sandbox:
 
 
 async def serve_sandbox(
-    host: str, port: int, *, speed: float = 1.0, seed: int | None = None, api_token: str | None = None
+    host: str,
+    port: int,
+    *,
+    speed: float = 1.0,
+    seed: int | None = None,
+    api_token: str | None = None,
+    webhook_secret: str | None = None,
+    faults: Faults | None = None,
 ) -> None:
     """Run until SIGINT or SIGTERM; prints the shell lines that point a daemon here. ``OSError``: the port is taken."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with Sandbox(host, port, speed=speed, seed=seed, api_token=api_token) as sandbox:
+    async with Sandbox(
+        host, port, speed=speed, seed=seed, api_token=api_token, webhook_secret=webhook_secret, faults=faults
+    ) as sandbox:
         sys.stdout.write(f"export REPLICATE_BASE_URL={sandbox.url}\nexport REPLICATE_API_TOKEN={sandbox.api_token}\n")
         sys.stdout.flush()
         await stop.wait()
