@@ -37,7 +37,7 @@ ROOMS = {
 READS_ENVIRONMENT = {
     "config.py": "the daemon's settings",
     "systemd.py": "what the service manager says to this one process: NOTIFY_SOCKET, LISTEN_FDS",
-    "cli/client.py": "where a client command finds the daemon: TUNERD_URL, TUNERD_ADMIN_TOKEN",
+    "cli/environment.py": "where a client command finds the daemon: TUNERD_URL, TUNERD_ADMIN_TOKEN",
 }
 MOST_LINES = 300  # more is two concerns
 
