@@ -20,6 +20,7 @@ class Control:
         return [
             web.get("/_sandbox/faults", self.faults),
             web.post("/_sandbox/faults", self.change),
+            web.put("/_sandbox/faults", self.change),
             web.delete("/_sandbox/faults", self.reset),
             web.get("/_sandbox/state", self.state),
             web.post("/_sandbox/rotate-secret", self.rotate),

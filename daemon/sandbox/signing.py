@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import random
 
+from ..core.signature import sign
 from ..parsing import decode_webhook_secret
 from . import ids
 from .faults import Faults
-
-
-def sign(key: bytes, webhook_id: str, timestamp: str, body: bytes) -> str:
-    """One entry of ``webhook-signature``: ``v1,<base64>``."""
-    signed = b".".join((webhook_id.encode(), timestamp.encode(), body))
-    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
 
 class Secrets:
