@@ -168,6 +168,12 @@ class ProviderError(TunerdError):
 # -- start and storage ---------------------------------------------------------------------
 
 
+class JournalDamaged(TunerdError):
+    """A stored body is not what was received: the disk or the file is damaged."""
+
+    title = "The journal is damaged"
+
+
 class Misconfigured(TunerdError):
     """The daemon cannot start as configured; the command line exits with 78 (EX_CONFIG)."""
 

@@ -1,0 +1,287 @@
+"""One transaction of the journal: events in, the jobs they move with them. Runs in the writer's thread.
+
+Statements are counted here, not rows: whatever the size of the batch, it is two or three selects, one insert of all
+events, one insert and one update of all jobs they touch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import sqlalchemy as sa
+
+from ..core.apply import Applied, JobState, apply
+from ..core.events import EventKind
+from ..core.jobs import JobStatus
+from ..core.prediction import Prediction
+from . import bodies, completion
+from .bodies import LastBodies, LastBody
+from .database import AnyRow, reserve_sequence
+from .records import Appended, IncomingEvent
+from .schema import events, jobs
+from .text import storable, storable_or_none
+
+_PLAIN_ID = re.compile(r"[0-9a-z]{1,64}")  # what Replicate's ids look like; anything else is hashed into a job id
+
+STATE_COLUMNS = JobState.__struct_fields__
+JOB_COLUMNS = tuple(
+    jobs.c[name]
+    for name in ("job_id", "provider_job_id", "submitted", "destinations", "last_seq", "logs_seq", *STATE_COLUMNS)
+)
+
+_KNOWN = sa.select(events.c.webhook_id, events.c.seq, events.c.kind, events.c.job_id).where(
+    events.c.webhook_id.in_(sa.bindparam("ids", expanding=True))
+)
+_BY_PROVIDER_ID = (
+    sa.select(*JOB_COLUMNS).where(jobs.c.provider_job_id.in_(sa.bindparam("ids", expanding=True))).with_for_update()
+)
+_BY_JOB_ID = sa.select(*JOB_COLUMNS).where(jobs.c.job_id.in_(sa.bindparam("ids", expanding=True))).with_for_update()
+_INSERT_EVENTS = events.insert()
+_INSERT_JOBS = jobs.insert()
+_UPDATED = ("provider_job_id", "last_seq", "logs_seq", *STATE_COLUMNS)
+UPDATE_JOBS = (
+    jobs.update()
+    .where(jobs.c.job_id == sa.bindparam("of_job_id"))
+    .values({name: sa.bindparam(f"new_{name}") for name in _UPDATED})
+)
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """An event and what its body was read as; ``None``: not a prediction object."""
+
+    event: IncomingEvent
+    prediction: Prediction | None
+
+
+class Draft(msgspec.Struct):
+    """A job while a batch is applied to it."""
+
+    job_id: str
+    provider_job_id: str | None
+    state: JobState
+    destinations: str | None = None
+    last_seq: int | None = None
+    logs_seq: int | None = None
+    submitted: bool = False
+    created: Prediction | None = None  # the one that made this row; None: the row was there
+    created_at: float = 0.0
+    completed: bool = False
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What a batch did; ``last_bodies`` are to be kept once the transaction is committed."""
+
+    results: list[Appended]
+    last_bodies: dict[str, LastBody]
+
+
+def write_batch(connection: sa.Connection, arrivals: Sequence[Arrival], cache: LastBodies) -> Written:
+    """Store every event that is new, in the order given, and move its job. One result for each arrival."""
+    ids = [storable(arrival.event.webhook_id) for arrival in arrivals]
+    known = {
+        row.webhook_id: Appended(row.seq, EventKind(row.kind), row.job_id, duplicate=True)
+        for row in connection.execute(_KNOWN, {"ids": list(dict.fromkeys(ids))})
+    }
+    fresh = {key: arrival for key, arrival in zip(reversed(ids), reversed(arrivals), strict=True) if key not in known}
+    order = [key for key in dict.fromkeys(ids) if key in fresh]
+    if not order:
+        return Written([known[key] for key in ids], {})
+    batch = _Batch(connection, cache, _load_jobs(connection, [fresh[key] for key in order]))
+    first_seq = reserve_sequence(connection, len(order))
+    new = {key: batch.take(first_seq + index, key, fresh[key]) for index, key in enumerate(order)}
+    batch.flush()
+    results: list[Appended] = []
+    for key in ids:
+        appended = new.get(key) or known[key]
+        results.append(appended)
+        if key in new:  # whoever brings the same id after the first one in this batch is a duplicate, too
+            known[key] = msgspec.structs.replace(new.pop(key), duplicate=True)
+    return Written(results, batch.last_bodies)
+
+
+class _Batch:
+    """Rows being gathered."""
+
+    def __init__(self, connection: sa.Connection, cache: LastBodies, drafts: dict[str, Draft]) -> None:
+        self._connection = connection
+        self._cache = cache
+        self._drafts = drafts  # by provider id
+        self._touched: dict[str, Draft] = {}  # by job id
+        self._rows: list[dict[str, Any]] = []
+        self.last_bodies: dict[str, LastBody] = {}
+
+    def take(self, seq: int, webhook_id: str, arrival: Arrival) -> Appended:
+        event, prediction = arrival.event, arrival.prediction
+        if prediction is None:
+            columns, _ = bodies.encode(seq, event.body, None)
+            self._add_row(seq, webhook_id, event, None, EventKind.UNRECOGNIZED, columns)
+            return Appended(seq, EventKind.UNRECOGNIZED, None, duplicate=False)
+        draft = self._drafts.get(prediction.id)
+        if draft is None:
+            draft = self._drafts[prediction.id] = new_draft(prediction, event.received_at)
+        columns, last = bodies.encode(seq, event.body, self._last_body(draft))
+        applied = apply(draft.state, prediction, event.received_at)
+        self._update(draft, seq, applied)
+        self.last_bodies[draft.job_id] = last
+        self._add_row(seq, webhook_id, event, draft.job_id, applied.kind, columns)
+        return Appended(seq, applied.kind, draft.job_id, duplicate=False)
+
+    def flush(self) -> None:
+        self._connection.execute(_INSERT_EVENTS, self._rows)
+        created = [job_row(draft) for draft in self._touched.values() if draft.created is not None]
+        if created:
+            self._connection.execute(_INSERT_JOBS, created)
+        changed = [update_row(draft) for draft in self._touched.values() if draft.created is None]
+        if changed:
+            self._connection.execute(UPDATE_JOBS, changed)
+        for draft in self._touched.values():
+            if draft.completed:
+                completion.insert_deliveries(
+                    self._connection, draft.job_id, draft.destinations, draft.state.completed_at, draft.state.updated_at
+                )
+
+    def _update(self, draft: Draft, seq: int, applied: Applied) -> None:
+        draft.state, draft.last_seq = applied.state, seq
+        draft.completed = draft.completed or applied.completed
+        if applied.logs_grew:
+            draft.logs_seq = seq
+        self._touched[draft.job_id] = draft
+
+    def _last_body(self, draft: Draft) -> LastBody | None:
+        if draft.last_seq is None:
+            return None
+        staged = self.last_bodies.get(draft.job_id) or self._cache.get(draft.job_id, draft.last_seq)
+        return staged or bodies.load_last(self._connection, draft.job_id, draft.last_seq)
+
+    def _add_row(
+        self, seq: int, key: str, event: IncomingEvent, job_id: str | None, kind: EventKind, body: dict[str, Any]
+    ) -> None:
+        row = body
+        row["seq"] = seq
+        row["webhook_id"] = key
+        row["webhook_timestamp"] = storable_or_none(event.timestamp)
+        row["webhook_signature"] = storable_or_none(event.signature)
+        row["job_id"] = job_id
+        row["kind"] = kind.value
+        row["received_at"] = event.received_at
+        row["source"] = event.source
+        row["source_ip"] = storable_or_none(event.source_ip)
+        row["verified"] = event.verified
+        self._rows.append(row)
+
+
+def _load_jobs(connection: sa.Connection, arrivals: Sequence[Arrival]) -> dict[str, Draft]:
+    """The jobs that the events belong to, by the provider's id. Absent: to be created."""
+    predictions = {arrival.prediction.id: arrival for arrival in arrivals if arrival.prediction is not None}
+    if not predictions:
+        return {}
+    found = {
+        row.provider_job_id: draft_of(row) for row in connection.execute(_BY_PROVIDER_ID, {"ids": list(predictions)})
+    }
+    unknown = [arrival for provider_id, arrival in predictions.items() if provider_id not in found]
+    if unknown:
+        found.update(_bind_or_name(connection, unknown))
+    return found
+
+
+def _bind_or_name(connection: sa.Connection, arrivals: Iterable[Arrival]) -> dict[str, Draft]:
+    """Jobs for provider ids that no row has: the submitted job that the event's URL names, else a new one."""
+    hints: dict[str, tuple[Prediction, str | None, float]] = {}
+    for arrival in arrivals:
+        if arrival.prediction is not None:
+            hint = hinted_job_id(arrival.prediction, arrival.event.job_hint)
+            hints[arrival.prediction.id] = (arrival.prediction, hint, arrival.event.received_at)
+    wanted = {hint for _, hint, _ in hints.values() if hint} | {job_id_for(provider_id) for provider_id in hints}
+    there = {row.job_id: draft_of(row) for row in connection.execute(_BY_JOB_ID, {"ids": sorted(wanted)})}
+    found: dict[str, Draft] = {}
+    for provider_id, (prediction, hint, received_at) in hints.items():
+        named = there.get(hint or "")
+        if named is not None and named.submitted and named.provider_job_id is None:
+            named.provider_job_id = provider_id
+            found[provider_id] = named
+        elif job_id_for(provider_id) in there:  # one of our own ids happens to be spelled like that
+            draft = new_draft(prediction, received_at)
+            draft.job_id = _hashed_id(provider_id)
+            found[provider_id] = draft
+    return found
+
+
+def hinted_job_id(prediction: Prediction, hint: str | None) -> str | None:
+    """Our job id in the webhook URL: as echoed in the signed body, else as asked for (unsigned)."""
+    if prediction.webhook:
+        try:
+            echoed = parse_qs(urlsplit(prediction.webhook).query).get("job")
+        except ValueError:
+            echoed = None
+        if echoed:
+            hint = echoed[0]
+    return storable(hint) if hint else None
+
+
+def job_id_for(provider_id: str) -> str:
+    """Our id for a job that was not submitted here."""
+    return f"job_{provider_id}" if _PLAIN_ID.fullmatch(provider_id) else _hashed_id(provider_id)
+
+
+def _hashed_id(provider_id: str) -> str:
+    return "job_" + hashlib.blake2b(provider_id.encode("utf-8", "backslashreplace"), digest_size=13).hexdigest()
+
+
+def new_draft(prediction: Prediction, received_at: float) -> Draft:
+    return Draft(
+        job_id_for(prediction.id),
+        prediction.id,
+        JobState(status=JobStatus.PENDING, updated_at=received_at),
+        created=prediction,
+        created_at=received_at,
+    )
+
+
+def draft_of(row: AnyRow) -> Draft:
+    state: dict[str, Any] = dict(zip(STATE_COLUMNS, row[6:], strict=True))
+    state["status"] = JobStatus(state["status"])
+    return Draft(
+        row.job_id, row.provider_job_id, JobState(**state), row.destinations, row.last_seq, row.logs_seq, row.submitted
+    )
+
+
+def state_columns(state: JobState) -> dict[str, Any]:
+    """The state as column values, free of what a text column refuses."""
+    columns = msgspec.structs.asdict(state)
+    columns["status"] = state.status.value
+    for name in ("provider_status", "model", "version", "error", "output"):
+        if columns[name] is not None:
+            columns[name] = storable(columns[name])
+    return columns
+
+
+def update_row(draft: Draft) -> dict[str, Any]:
+    columns = {f"new_{name}": value for name, value in state_columns(draft.state).items()}
+    columns["of_job_id"] = draft.job_id
+    columns["new_provider_job_id"] = draft.provider_job_id
+    columns["new_last_seq"], columns["new_logs_seq"] = draft.last_seq, draft.logs_seq
+    return columns
+
+
+def job_row(draft: Draft) -> dict[str, Any]:
+    """A whole row for a job that was first seen in an event."""
+    training = draft.created is not None and "/trainings/" in (draft.created.urls_get or "")
+    return {
+        "job_id": draft.job_id,
+        "provider": "replicate",
+        "provider_job_id": draft.provider_job_id,
+        "api_kind": "training" if training else "prediction",
+        "submitted": False,
+        "created_at": draft.created_at,
+        "metadata": "{}",
+        "last_seq": draft.last_seq,
+        "logs_seq": draft.logs_seq,
+        "cancel_requested": False,
+        "delivery_generation": 0,
+        **state_columns(draft.state),
+    }

@@ -1,0 +1,37 @@
+"""One daemon for one embedded database: a lock file that names its holder and is released by its death."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import DatabaseInUse, Misconfigured
+
+
+@contextlib.contextmanager
+def process_lock(path: Path, database: str) -> Iterator[None]:
+    """Hold ``path`` locked. Raises ``DatabaseInUse``, naming the process that has it, for ``database``.
+
+    The file stays behind: removing it would let a third process lock a file that is no longer there.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise Misconfigured(f"{path}: the lock file cannot be made: {problem.strerror}.") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise DatabaseInUse(
+                f"{database} is open in another tunerd, process {holder}. Stop that one first, or give this one "
+                "another data directory (TUNERD_DATA_DIR)."
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,56 @@
+"""Settings that the API or the UI stored. What the environment or a file pins wins over them (``daemon/config.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from . import completion
+from .database import Database
+from .records import DestinationConfig
+from .schema import settings
+from .text import storable
+
+_ALL = sa.select(settings.c.key, settings.c.value).order_by(settings.c.key)
+_ONE = sa.select(settings.c.value).where(settings.c.key == sa.bindparam("name"))
+
+
+class StoredSettings:
+    """Key to JSON value."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        row = await self._database.first(_ONE, {"name": key})
+        return default if row is None else msgspec.json.decode(row.value)
+
+    async def all(self) -> dict[str, Any]:
+        return {row.key: msgspec.json.decode(row.value) for row in await self._database.rows(_ALL)}
+
+    async def put(self, values: Mapping[str, Any], *, now: float) -> None:
+        """Store them all, or none."""
+        rows = [
+            {"key": key, "value": storable(msgspec.json.encode(value).decode()), "updated_at": now}
+            for key, value in values.items()
+        ]
+
+        def transaction(connection: sa.Connection) -> None:
+            connection.execute(settings.delete().where(settings.c.key.in_(list(values))))
+            if rows:
+                connection.execute(settings.insert(), rows)
+
+        await self._database.write(transaction)
+
+    async def delete(self, key: str) -> bool:
+        """``False``: it was not stored."""
+        statement = settings.delete().where(settings.c.key == key)
+        return await self._database.write(lambda connection: connection.execute(statement).rowcount) > 0
+
+    async def destinations(self) -> list[DestinationConfig]:
+        """Where finished jobs go; ``[local]`` until something else is stored."""
+        row = await self._database.first(_ONE, {"name": "destinations"})
+        return completion.configured_destinations(None if row is None else row.value)

@@ -1,0 +1,103 @@
+"""The store of one process: journal, jobs, deliveries, settings, secrets over one database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ..errors import Misconfigured, NotReady
+from .checkpoint import checkpoints
+from .database import RETRY_AFTER, Database, database_url, shown
+from .deliveries import Deliveries
+from .jobs import Jobs
+from .journal import Journal
+from .lock import process_lock
+from .migrate import migrate
+from .secrets import Secrets
+from .settings import StoredSettings
+from .wakeups import Wakeups
+
+PING_SECONDS = 5.0  # a disk that takes longer is not one to promise anything on
+
+# Writes a page without changing anything: what "is the store writable?" comes down to.
+_PROBE = sa.text("UPDATE alembic_version SET version_num = version_num")
+
+
+class Store:
+    """Everything that is kept. Made by ``Store.open``."""
+
+    def __init__(self, database: Database, journal: Journal, data_dir: Path, secret_key: bytes | None) -> None:
+        self._database = database
+        self.journal = journal
+        self.jobs = Jobs(database, journal.notify)
+        self.deliveries = Deliveries(database, journal.notify)
+        self.settings = StoredSettings(database)
+        self.secrets = Secrets(database, data_dir, secret_key)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, url: str | None, data_dir: Path, *, secret_key: bytes | None = None) -> AsyncIterator[Store]:
+        """Lock, migrate and open the database; ``url`` ``None`` is SQLite in ``data_dir``. Closing writes what waits.
+
+        ``secret_key``: what the service manager passed in to encrypt secrets with; else it is kept in ``data_dir``.
+        Raises ``DatabaseInUse``, ``DatabaseTooNew``, ``Misconfigured`` (a directory or file that cannot be used) or
+        ``NotReady`` (the database server does not answer).
+        """
+        where = database_url(url, data_dir)
+        _make_directory(data_dir)
+        async with contextlib.AsyncExitStack() as stack:
+            if where.drivername == "sqlite":
+                _lock_embedded(stack, where, data_dir)
+            database = await stack.enter_async_context(Database.open(where))
+            await migrate(database)
+            journal = await stack.enter_async_context(Journal.open(database, Wakeups()))
+            await stack.enter_async_context(checkpoints(database))
+            yield cls(database, journal, data_dir, secret_key)
+
+    async def ping(self) -> None:
+        """Write something. Raises ``NotReady`` where that fails."""
+        if self.journal.writer.done():
+            raise NotReady("The journal's writer has stopped.", retry_after=RETRY_AFTER)
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                await self._database.write(lambda connection: connection.execute(_PROBE))
+        except TimeoutError:
+            raise NotReady(f"The store did not answer within {PING_SECONDS:g} s.", retry_after=RETRY_AFTER) from None
+
+    async def wait_failed(self) -> None:
+        """Wait for as long as the store works. Raises what ended the journal's writer, should it end by itself."""
+        await asyncio.wait([self.journal.writer])
+        if not self.journal.closing:
+            raise NotReady("The journal's writer has stopped.") from _reason(self.journal.writer)
+        await asyncio.Event().wait()  # stopping in good order is no failure; whoever waits is being cancelled
+
+
+def _reason(task: asyncio.Task[None]) -> BaseException | None:
+    return asyncio.CancelledError() if task.cancelled() else task.exception()
+
+
+def _lock_embedded(stack: contextlib.AsyncExitStack, url: sa.URL, data_dir: Path) -> None:
+    """One daemon for a data directory, and for a database file wherever it is."""
+    database = Path(str(url.database))
+    stack.enter_context(process_lock(data_dir / "tunerd.lock", shown(url)))
+    if database.parent.resolve() != data_dir.resolve():
+        stack.enter_context(process_lock(database.with_name(database.name + ".lock"), shown(url)))
+    try:
+        # SQLite would make it readable for everyone; its -wal and -shm files take this file's mode over.
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as problem:
+        raise Misconfigured(f"{database}: the database cannot be opened: {problem.strerror}.") from None
+
+
+def _make_directory(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as problem:
+        raise Misconfigured(
+            f"{data_dir}: the data directory cannot be made: {problem.strerror}. Make it, or set TUNERD_DATA_DIR."
+        ) from None
