@@ -1,0 +1,49 @@
+"""What all tests share: an environment of their own, PostgreSQL where it is installed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.postgres import Cluster, PostgresMissing, running_cluster
+
+# A developer's own settings, tokens and proxies must decide nothing here. Removed before anything is imported that
+# reads them at import (huggingface_hub does).
+FOREIGN = (
+    "TUNERD_",
+    "REPLICATE_",
+    "HF_",
+    "AWS_",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+)
+for _name in [name for name in os.environ if name.startswith(FOREIGN)]:
+    del os.environ[_name]
+
+
+def skip_or_fail(reason: str) -> None:
+    """Skip for the sake of a part that this machine lacks; in CI nothing may be lacking."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason} (CI=true: nothing is skipped)")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[Cluster]:
+    """One private cluster for the whole run."""
+    try:
+        with running_cluster() as cluster:
+            yield cluster
+    except PostgresMissing as missing:
+        skip_or_fail(str(missing))
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: Cluster) -> str:
+    """The URL of an empty database of this test's own."""
+    return postgres_cluster.new_database()
