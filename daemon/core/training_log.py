@@ -66,7 +66,7 @@ def read_progress(log: str) -> Progress | None:
     """
     other: Progress | None = None
     for record in _records_backwards(log):
-        bar = _BAR.search(record)
+        bar = _BAR.search(record) if "%|" in record else None
         if bar is not None:
             progress = _progress(bar, _seconds_left(bar["left"].strip()))
             if progress is None:
@@ -75,7 +75,7 @@ def read_progress(log: str) -> Progress | None:
                 return progress
             other = other or progress
             continue
-        plain = _PLAIN.search(record)
+        plain = _PLAIN.search(record) if "tep" in record or "TEP" in record else None
         if plain is not None and (progress := _progress(plain, None)) is not None:
             return progress
     return other
@@ -107,12 +107,25 @@ def read_series(log: str) -> dict[str, list[tuple[int, float]]]:
 def _records(log: str) -> Iterator[str]:
     for record in _BREAK.split(log):
         if record and len(record) <= MAX_RECORD_CHARS:
-            yield _ANSI.sub("", record).strip() if "\x1b" in record else record.strip()
+            yield _clean(record)
+
+
+def _clean(record: str) -> str:
+    return _ANSI.sub("", record).strip() if "\x1b" in record else record.strip()
 
 
 def _records_backwards(log: str) -> Iterator[str]:
-    # A training that prints no bar at all makes us read the whole text given; callers give a tail.
-    return iter(list(_records(log))[::-1])
+    """From the end, cut as they are asked for: this runs with every event, and mostly the last record is the answer."""
+    end, cr, lf = len(log), log.rfind("\r"), log.rfind("\n")
+    while end >= 0:
+        start = max(cr, lf)
+        if start + 1 < end <= start + 1 + MAX_RECORD_CHARS:
+            yield _clean(log[start + 1 : end])
+        end = start
+        if start == cr:
+            cr = log.rfind("\r", 0, max(start, 0))
+        else:
+            lf = log.rfind("\n", 0, start)
 
 
 def _step(record: str) -> int | None:
