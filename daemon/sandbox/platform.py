@@ -69,7 +69,7 @@ class Platform:
     def created_now(self) -> float:
         """The time, but never twice the same: lists are ordered by it."""
         newest = max((record.created_at for record in self.predictions.values()), default=0.0)
-        return max(self.clock(), newest + 1e-6)
+        return max(round(self.clock(), 6), newest + 1e-6)  # microseconds are what the store keeps
 
     def answer(self, value: Any, *, created: bool = False, status: int = 200, **headers: str) -> web.Response:
         style = self.faults.create_style if created else self.faults.read_style

@@ -148,6 +148,6 @@ class Show:
 
 def stamp(when: float, digits: int) -> str:
     """RFC 3339 in UTC with ``digits`` (0 to 9) fractional digits."""
-    seconds, fraction = divmod(round(when * 10**9), 10**9)
+    seconds, fraction = divmod(round(when * 10**digits), 10**digits)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{fraction:09d}"[: len(text) + 1 + digits].rstrip(".") + "Z"
+    return f"{text}.{fraction:0{digits}d}Z" if digits else f"{text}Z"

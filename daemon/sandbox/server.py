@@ -68,9 +68,11 @@ class Sandbox:
             webhook_secret=self._secret,
             faults=self.faults,
         )
-        self._site_runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
+        self._site_runner = web.AppRunner(
+            self._application(), access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_SECONDS
+        )
         await self._site_runner.setup()
-        await web.SockSite(self._site_runner, listener, shutdown_timeout=_CLOSE_SECONDS).start()
+        await web.SockSite(self._site_runner, listener).start()
         await self.platform.sender.start()
         return self
 
