@@ -1,0 +1,111 @@
+"""What is to be sent to Replicate for one job, written down with the intent so that a restart can send exactly that.
+
+The stored text has its secrets taken out; where it had any, the exact one is kept encrypted until the job is bound.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from ..parsing import WEBHOOK_PATH
+
+# Exactly these; the enum knows no "failed", which "completed" covers. Without the list only output and completed come.
+EVENTS_FILTER = ("start", "output", "logs", "completed")
+REDACTED = "[redacted]"
+
+_SECRET_KEY = re.compile(
+    r"(?:^|_)(?:token|auth|authorization|credentials?|passwd|key)$|secret|password|access_key|api_?key|private_key"
+)
+# Secrets that show themselves by their shape, and passwords inside URLs.
+_SECRET_TEXT = re.compile(r"\b(?:r8|hf|whsec)_[A-Za-z0-9+/=_-]{16,}|(?<=://)[^/@\s:]+:[^/@\s]+(?=@)")
+
+
+class Dataset(msgspec.Struct, frozen=True):
+    """A local folder whose files go along; its path never leaves this machine."""
+
+    name: str
+    path: str
+    captions: str = "filename"  # SimpleTuner's caption_strategy: filename | textfile
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """One create call. ``version`` is a bare id; ``None`` = the model's newest when it is sent."""
+
+    kind: Literal["prediction", "training"]
+    model: str | None  # owner/name; None where only a bare version is known
+    version: str | None
+    destination: str | None  # owner/name that a training writes to
+    input: dict[str, Any]
+    webhook: str | None
+    datasets: tuple[Dataset, ...] = ()  # still to be packed and uploaded
+
+    def payload(self, version: str | None) -> dict[str, Any]:
+        """The request's body. No webhook URL: no webhook keys, the job is followed by polling."""
+        body: dict[str, Any] = {"input": self.input}
+        if self.kind == "training":
+            body["destination"] = self.destination
+        elif version is not None:
+            body["version"] = version if self.model is None else f"{self.model}:{version}"
+        if self.webhook is not None:
+            body["webhook"] = self.webhook
+            body["webhook_events_filter"] = list(EVENTS_FILTER)
+        return body
+
+    def shown(self) -> dict[str, Any]:
+        """The body as a dry run shows it: secrets redacted; the model named where its version is not chosen yet."""
+        body = self.payload(self.version)
+        if self.kind == "training" or self.version is None:
+            body = {"model": self.model, **({"version": self.version} if self.version else {}), **body}
+        shown = redacted(body)
+        assert isinstance(shown, dict)
+        return shown
+
+
+def webhook_with_job(base: str | None, job_id: str) -> str | None:
+    """The URL to register; the query is our marker. It is not signed: a hint for the receiver, never an identity."""
+    return None if base is None else f"{base}{WEBHOOK_PATH}?job={job_id}"
+
+
+def encode(outgoing: Outgoing) -> tuple[str, str | None]:
+    """The text for the job's row, and the exact text where it holds secrets and must be kept apart."""
+    exact = msgspec.json.encode(outgoing).decode()
+    shown = msgspec.json.encode(redacted(msgspec.json.decode(exact))).decode()
+    return shown, None if shown == exact else exact
+
+
+def decode(text: str) -> Outgoing:
+    """Raises ``msgspec.MsgspecError`` where ``text`` was not written by ``encode``."""
+    return msgspec.json.decode(text, type=Outgoing)
+
+
+def canonical(value: Any) -> bytes:
+    """The same bytes for equal values, whatever the order of their keys."""
+    return msgspec.json.encode(value, order="deterministic")
+
+
+def redacted(value: Any, *, secret: bool = False) -> Any:
+    """``value`` without secrets: texts under telling keys, texts of a telling shape, also inside JSON held as text."""
+    if isinstance(value, dict):
+        return {key: redacted(item, secret=_is_secret(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted(item, secret=secret) for item in value]
+    if not isinstance(value, str):
+        return value
+    if secret:
+        return REDACTED if value else value
+    if value[:1] in {"{", "["}:
+        try:
+            inner = msgspec.json.decode(value)
+        except msgspec.MsgspecError:
+            pass
+        else:
+            clean = redacted(inner)
+            return value if clean == inner else msgspec.json.encode(clean).decode()
+    return _SECRET_TEXT.sub(REDACTED, value)
+
+
+def _is_secret(key: Any) -> bool:
+    return isinstance(key, str) and _SECRET_KEY.search(key.lower().lstrip("-").replace("-", "_")) is not None

@@ -1,0 +1,175 @@
+"""A submit as a user writes it: its fields, what is wrong with them, and the create call it stands for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from .. import parsing
+from ..errors import ConfigInvalid, InvalidRequest, WebhookUrlInvalid
+from ..store.effective import EffectiveSettings
+from .dataset import local_datasets, looks_local
+from .outgoing import Dataset, Outgoing, canonical, webhook_with_job
+
+# Where things are on the user's machine; the trainer sets its own, and packs its result from there.
+_LOCAL_KEYS = frozenset({"output_dir", "data_backend_config", "logging_dir", "webhook_config"})
+_KEY_CHARS = 255
+
+
+class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of ``POST /api/cloud/jobs/submit``.
+
+    One of ``config`` (SimpleTuner's; keys with or without ``--``), ``config_name`` (a saved one), ``dataloader_config``
+    or ``model`` + ``input``. ``destination`` (owner/name) makes it a training. Shapes of the open fields are checked
+    here and not by the decoder: a wrong one is ``config_invalid``.
+    """
+
+    config: Any = None  # object
+    dataloader_config: Any = None  # list of objects
+    config_name: str | None = None  # of a saved configuration; a label where a configuration comes along
+    model: str | None = None
+    input: Any = None  # object
+    version: str | None = None
+    hardware: str | None = None
+    webhook_url: str | None = None
+    hub_model_id: str | None = None
+    destination: str | None = None
+    destinations: list[str] | None = None
+    metadata: dict[str, Any] | None = None
+    idempotency_key: str | None = None
+    dry_run: bool = False
+
+    def digest_source(self) -> bytes:
+        """The same bytes for the same order, whatever its key: what an idempotency key is bound to."""
+        return canonical(msgspec.structs.replace(self, idempotency_key=None, dry_run=False))
+
+
+def plan(request: SubmitRequest, effective: EffectiveSettings, saved: Mapping[str, Any], job_id: str) -> Outgoing:
+    """The create call. ``saved``: name → ``{"config",…}``. Raises the submit's 400 errors; touches no file."""
+    request = _with_saved(request, saved)
+    given, datasets = _input(request)
+    model, version = _model(request, effective)
+    return Outgoing(
+        kind="training" if request.destination is not None else "prediction",
+        model=model,
+        version=version,
+        destination=None if request.destination is None else _owner_name(request.destination, "destination"),
+        input=given,
+        webhook=webhook_with_job(_webhook_base(request, effective), job_id),
+        datasets=datasets,
+    )
+
+
+def one_key(header: str | None, field: str | None) -> str | None:
+    """The idempotency key, given as a header or in the body."""
+    if header is not None and field is not None and header != field:
+        raise InvalidRequest("The Idempotency-Key header and `idempotency_key` differ.", field="idempotency_key")
+    key = field if header is None else header
+    if key is not None and not (0 < len(key) <= _KEY_CHARS and key.isprintable()):
+        raise InvalidRequest(f"An idempotency key has 1 to {_KEY_CHARS} printable characters.", field="idempotency_key")
+    return key
+
+
+def _with_saved(request: SubmitRequest, saved: Mapping[str, Any]) -> SubmitRequest:
+    if request.config_name is None or request.config is not None or request.dataloader_config is not None:
+        return request
+    if request.input is not None:
+        return request  # a label
+    found = saved.get(request.config_name)
+    if not isinstance(found, dict):
+        raise ConfigInvalid(f"There is no saved configuration {request.config_name!r}.", field="config_name")
+    return msgspec.structs.replace(
+        request, config=found.get("config"), dataloader_config=found.get("dataloader_config")
+    )
+
+
+def _input(request: SubmitRequest) -> tuple[dict[str, Any], tuple[Dataset, ...]]:
+    """The model's input, and the local folders that go along."""
+    given = request.input
+    if given is not None and not isinstance(given, dict):
+        raise ConfigInvalid("`input` must be an object.", field="input")
+    if request.config is None and request.dataloader_config is None:
+        if given is None or (request.model is None and request.version is None):
+            raise ConfigInvalid(
+                "Nothing to run: give `config` (or `config_name`), or `model` with `input`.", field="config"
+            )
+        return dict(given), ()
+    built: dict[str, Any] = {}
+    datasets: tuple[Dataset, ...] = ()
+    if request.config is not None:
+        built["config_json"] = msgspec.json.encode(_config(request.config)).decode()
+    if request.dataloader_config is not None:
+        datasets = local_datasets(request.dataloader_config)
+        if not datasets:
+            built["dataloader_json"] = msgspec.json.encode(request.dataloader_config).decode()
+    built.update(given or {})  # hf_token, max_train_steps, images, …
+    if request.hub_model_id is not None:
+        # The trainer refuses this without a token; without one the job's result is left to our own destinations.
+        hub_model_id = _owner_name(request.hub_model_id, "hub_model_id")
+        if built.get("hf_token"):
+            built.setdefault("hub_model_id", hub_model_id)
+    return built, datasets
+
+
+def _config(config: Any) -> dict[str, Any]:
+    if not isinstance(config, dict) or not config:
+        raise ConfigInvalid("`config` must be an object with SimpleTuner's settings.", field="config")
+    sent = {}
+    for key, value in config.items():
+        if key.lstrip("-") in _LOCAL_KEYS:
+            continue
+        if looks_local(value) and not re.search(r"\s", value):
+            raise ConfigInvalid(
+                f"`config` names a path on this machine in {key}; the trainer cannot read it. Name a Hugging Face "
+                "repository or URL instead, or leave it out.",
+                field="config",
+            )
+        sent[key] = value
+    return sent
+
+
+def _model(request: SubmitRequest, effective: EffectiveSettings) -> tuple[str | None, str | None]:
+    """``(owner/name, version id)``; either may be unknown, not both."""
+    model = None
+    version = request.version
+    if request.model is not None:
+        name, colon, in_model = request.model.partition(":")
+        model = _owner_name(name, "model")
+        if colon and version not in {None, in_model, request.model}:
+            raise InvalidRequest("`model` and `version` name different versions.", field="version")
+        version = version or in_model or None
+    if version is None and model in {None, effective.model}:
+        version = effective.version_override
+    if version is not None:
+        owner, id_ = _split_version(version)
+        if owner is not None and request.model is not None and owner != model:
+            raise InvalidRequest(f"`version` belongs to {owner}, not to {model}.", field="version")
+        bare = request.version is not None and request.config is None and request.dataloader_config is None
+        return owner or model or (None if bare and request.destination is None else effective.model), id_
+    return model or effective.model, None
+
+
+def _split_version(version: str) -> tuple[str | None, str]:
+    name, colon, id_ = version.strip().rpartition(":")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", id_):
+        raise InvalidRequest(f"{version!r} is not a version: its id, or owner/name:id, is expected.", field="version")
+    return (_owner_name(name, "version") if colon else None), id_
+
+
+def _owner_name(value: str, field: str) -> str:
+    try:
+        return parsing.model(value)
+    except ValueError as problem:
+        raise InvalidRequest(f"{field} {value!r}: {problem}.", field=field) from None
+
+
+def _webhook_base(request: SubmitRequest, effective: EffectiveSettings) -> str | None:
+    if request.webhook_url is None:
+        return effective.webhook_url
+    try:
+        return parsing.webhook_url(request.webhook_url)
+    except ValueError as problem:
+        raise WebhookUrlInvalid(f"webhook_url: {problem}.", field="webhook_url") from None

@@ -1,0 +1,212 @@
+"""Submit jobs: check, write the intent down, call Replicate, bind. What a crash leaves, ``recovery.py`` finishes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from ..core.jobs import JobStatus, Signal
+from ..errors import (
+    InvalidRequest,
+    ProviderError,
+    ProviderUnavailable,
+    TokenMissing,
+    TunerdError,
+)
+from ..store.effective import EffectiveSettings
+from ..store.records import Job, NewJob
+from ..store.store import Store
+from .cancel import Canceller
+from .client import ReplicateClient
+from .dataset import pack
+from .outbox import Outbox
+from .outgoing import Outgoing, decode, encode
+from .recovery import Recovery
+from .request import SubmitRequest, one_key, plan
+from .token import TokenSource
+
+log = structlog.get_logger()
+
+_WAIT_FOR_OTHER = 300.0  # seconds that a repeated submit waits for the first one's answer
+
+
+class SubmitResult(msgspec.Struct, frozen=True):
+    """``status_code`` 201 (new), 200 (idempotent hit, dry run); ``body`` is the answer's JSON object."""
+
+    status_code: int
+    body: dict[str, Any]
+
+
+class Submitter:
+    """``now`` gives unix seconds, ``new_id`` job ids of at most 64 characters ``[0-9a-z_]``."""
+
+    def __init__(
+        self,
+        store: Store,
+        effective: EffectiveSettings,
+        client: ReplicateClient,
+        tokens: TokenSource,
+        *,
+        now: Callable[[], float],
+        new_id: Callable[[], str] = lambda: f"job_{secrets.token_hex(10)}",
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._effective = effective
+        self._client = client
+        self._tokens = tokens
+        self._now = now
+        self._new_id = new_id
+        self._outbox = Outbox(store, client, now=now, sleep=sleep)
+        self._canceller = Canceller(store, client, now=now)
+        self._recovery = Recovery(store, self._outbox, self._canceller, now=now)
+
+    # -- submit ----------------------------------------------------------------------------
+
+    async def submit(self, request: SubmitRequest, *, idempotency_key: str | None = None) -> SubmitResult:
+        """See the module. Raises the errors of the contract's submit row."""
+        key = one_key(idempotency_key, request.idempotency_key)
+        job_id = self._new_id()
+        outgoing = plan(request, self._effective, await self._saved_configs(), job_id)
+        await self._check_destinations(request.destinations)
+        if request.dry_run:
+            return SubmitResult(200, {"dry_run": True, "request": outgoing.shown()})
+        if await self._tokens.get() is None:
+            raise TokenMissing(
+                "REPLICATE_API_TOKEN not set. Export it and restart, or save one with `tunerd token set`."
+            )
+        async with self._packed(outgoing) as archive, self._outbox.working_on(job_id):
+            shown, exact = encode(outgoing)
+            await self._outbox.keep_exact(job_id, exact)
+            job, existed = await self._insert(job_id, request, outgoing, shown, key)
+            if not existed:
+                return self._answer(await self._send(job, outgoing, archive), idempotent_hit=False)
+        return await self._answer_again(job)
+
+    async def _insert(
+        self, job_id: str, request: SubmitRequest, outgoing: Outgoing, shown: str, key: str | None
+    ) -> tuple[Job, bool]:
+        metadata = dict(request.metadata or {})
+        if request.hub_model_id is not None:
+            metadata.setdefault("hub_model_id", request.hub_model_id)  # a Hub destination may ask for it
+        new = NewJob(
+            job_id=job_id,
+            api_kind=outgoing.kind,
+            model=outgoing.model,
+            version=outgoing.version,
+            hardware=request.hardware or self._effective.hardware,
+            config_name=request.config_name,
+            created_at=self._now(),
+            cost_estimate=None,
+            metadata=msgspec.json.encode(metadata).decode(),
+            idempotency_key=key,
+            request_digest=hashlib.sha256(request.digest_source()).hexdigest(),
+            request=shown,
+            destinations=None if request.destinations is None else msgspec.json.encode(request.destinations).decode(),
+        )
+        try:
+            job, existed = await self._store.jobs.insert_intent(new)
+        except BaseException:
+            await self._outbox.drop_exact(job_id)
+            raise
+        if existed:
+            await self._outbox.drop_exact(job_id)
+        else:
+            log.info("submit.intent", job_id=job_id, model=outgoing.model, kind=outgoing.kind)
+        return job, existed
+
+    async def _send(self, job: Job, outgoing: Outgoing, archive: Path | None) -> Job:
+        try:
+            outgoing = await self._outbox.upload(job, outgoing, archive)
+            job = await self._outbox.send(job, outgoing)
+        except (ProviderError, ProviderUnavailable, TokenMissing) as problem:
+            current = await self._store.jobs.get(job.job_id)
+            if current is not None and current.provider_job_id is not None:  # a webhook told us meanwhile
+                return await self._outbox.bound(current)
+            # The caller hears 502 and may submit again: what turns up of this one is cancelled by `recovery.py`.
+            await self._outbox.end(job, Signal.FAILED, problem.detail)
+            raise _provider_error(problem, job.job_id) from problem
+        return await self._canceller.honour(job)
+
+    @contextlib.asynccontextmanager
+    async def _packed(self, outgoing: Outgoing) -> AsyncIterator[Path | None]:
+        """The local folders as one archive, checked before anything is sent; gone afterwards."""
+        if not outgoing.datasets:
+            yield None
+            return
+        with tempfile.TemporaryDirectory(prefix="tunerd-") as folder:
+            archive = Path(folder, "dataset.zip")
+            await asyncio.to_thread(pack, outgoing.datasets, archive)
+            yield archive
+
+    async def _answer_again(self, job: Job) -> SubmitResult:
+        """The first submit's answer, once it is known."""
+        other = self._outbox.live.get(job.job_id)
+        if other is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(other.wait(), _WAIT_FOR_OTHER)
+            job = await self._store.jobs.get(job.job_id) or job
+        if job.status is JobStatus.FAILED and job.provider_job_id is None:
+            raise ProviderError(
+                f"The submit with this idempotency key failed: {job.error} Submit with a new key.", job_id=job.job_id
+            )
+        return self._answer(job, idempotent_hit=True)
+
+    def _answer(self, job: Job, *, idempotent_hit: bool) -> SubmitResult:
+        body = {
+            "success": True,
+            "job_id": job.job_id,
+            "provider_job_id": job.provider_job_id,
+            "status": job.status.value,
+            "cost_estimate": None if job.cost_estimate is None else msgspec.json.decode(job.cost_estimate),
+            "cost_limit_warning": None,
+            "data_uploaded": job.request is not None and bool(decode(job.request).datasets),
+            "idempotent_hit": idempotent_hit,
+        }
+        return SubmitResult(200 if idempotent_hit else 201, body)
+
+    async def _saved_configs(self) -> dict[str, Any]:
+        saved = await self._store.settings.get("configs", {})
+        return saved if isinstance(saved, dict) else {}
+
+    async def _check_destinations(self, names: list[str] | None) -> None:
+        if names is None:
+            return
+        known = {destination.name for destination in await self._store.settings.destinations()}
+        wrong = [name for name in names if name not in known]
+        if wrong or not names:
+            there = ", ".join(sorted(known)) or "none"
+            raise InvalidRequest(
+                f"destinations: {wrong[0]!r} is not configured. There is: {there}."
+                if wrong
+                else f"destinations is empty; leave it out for all of: {there}.",
+                field="destinations",
+            )
+
+    # -- what else happens to submitted jobs -------------------------------------------------
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancel a job in any unfinished state. Raises ``JobNotFound``, ``JobFinished``."""
+        return await self._canceller.cancel(job_id)
+
+    async def honour_cancel(self, job: Job) -> Job:
+        """Tell Replicate, where a cancel was asked for that it does not know of."""
+        return await self._canceller.honour(job)
+
+    async def resume_outbox(self) -> None:
+        """Finish every intent that a crash or an outage left."""
+        await self._recovery.run()
+
+
+def _provider_error(problem: TunerdError, job_id: str) -> ProviderError:
+    known = {key: problem.extra[key] for key in ("provider_status", "provider_detail") if key in problem.extra}
+    return ProviderError(f"{problem.detail}", retry_after=problem.retry_after, job_id=job_id, **known)

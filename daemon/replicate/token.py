@@ -1,0 +1,95 @@
+"""The Replicate API token: from the environment (or the file, or a flag), else the one saved encrypted in the store."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from ..config import Settings
+from ..errors import ProviderError, ProviderUnavailable, SettingPinned, TokenInvalidFormat, TokenNotStored
+from ..store.secrets import Secrets
+from .client import ReplicateClient
+
+_NAME = "replicate_api_token"  # in Secrets
+_NOT_SET = "REPLICATE_API_TOKEN not set"
+_FORMAT = (
+    "a Replicate API token begins with r8_ and holds no blanks. "
+    "Copy it anew from replicate.com/account/api-tokens, without spaces or line ends."
+)
+
+
+class TokenSource:
+    """One place that knows the token. The store is asked once; ``put`` and ``delete`` keep the answer current."""
+
+    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+        self._pinned = (settings.replicate_api_token or "").strip() or None
+        self._pinned_by = settings.pinned("replicate_api_token") or "environment"
+        self._secrets = secrets
+        self._stored: str | None = None
+        self._loaded = False
+
+    async def get(self) -> str | None:
+        """The token in force."""
+        if self._pinned is not None:
+            return self._pinned
+        if not self._loaded:
+            self._stored = await self._secrets.get(_NAME)
+            self._loaded = True
+        return self._stored
+
+    async def source(self) -> Literal["environment", "stored"] | None:
+        """Where the token in force comes from; a file or flag counts as the environment of this process."""
+        if self._pinned is not None:
+            return "environment"
+        return "stored" if await self.get() else None
+
+    async def hint(self) -> str | None:
+        """The last four characters, all that is ever shown; ``None`` where that would be too much of it."""
+        token = await self.get()
+        return token[-4:] if token and len(token) >= 12 else None
+
+    async def put(self, value: object, *, now: float) -> None:
+        """Save a token. Raises ``SettingPinned`` or ``TokenInvalidFormat``."""
+        if self._pinned is not None:
+            raise SettingPinned(
+                f"The token comes from the {self._pinned_by} and cannot be changed here. "
+                "Unset REPLICATE_API_TOKEN there, restart, and save it again.",
+                field="api_token",
+            )
+        token = value.strip() if isinstance(value, str) else ""
+        if not well_formed(token):
+            raise TokenInvalidFormat(f"Nothing was saved: {_FORMAT}", field="api_token")
+        await self._secrets.put(_NAME, token, now=now)
+        self._stored, self._loaded = token, True
+
+    async def delete(self) -> None:
+        """Forget the saved token. Raises ``TokenNotStored``."""
+        deleted = await self._secrets.delete(_NAME)
+        self._stored, self._loaded = None, True
+        if not deleted:
+            where = "" if self._pinned is None else f" The one in force comes from the {self._pinned_by}."
+            raise TokenNotStored(f"There is no saved token to delete.{where}")
+
+
+def well_formed(token: str) -> bool:
+    """Whether it can be a token at all: the prefix, something after it, and only what a header can carry."""
+    return re.fullmatch(r"r8_[!-~]+", token) is not None
+
+
+async def validate(tokens: TokenSource, client: ReplicateClient) -> dict[str, Any]:
+    """The answer of ``GET …/replicate/validate``. Raises ``ProviderUnavailable`` where Replicate cannot tell."""
+    token = await tokens.get()
+    if token is None:
+        return {"valid": False, "error": _NOT_SET}
+    if not well_formed(token):
+        return {"valid": False, "error": f"Invalid token: {_FORMAT}"}
+    try:
+        account = await client.account()
+    except ProviderError as refused:
+        if refused.extra.get("provider_status") not in {401, 403}:
+            raise ProviderUnavailable(f"{refused.detail}. Check REPLICATE_BASE_URL.") from refused
+        words = refused.extra.get("provider_detail") or refused.detail
+        return {"valid": False, "error": f"Invalid token: Replicate refused it ({words})"}
+    shown = ("username", "name", "type", "github_url", "avatar_url")
+    user_info = {key: account[key] for key in shown if isinstance(account.get(key), str)}
+    return {"valid": True, "user_info": user_info, "token_source": await tokens.source()}
