@@ -10,14 +10,12 @@ import importlib
 import pkgutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 
 from ...store.records import DestinationConfig
 from ..errors import Permanent
-
-T = TypeVar("T")
 
 
 class StagedFile(msgspec.Struct, frozen=True):
@@ -65,4 +63,4 @@ def find(config: DestinationConfig) -> tuple[Publish, Any]:
         options = msgspec.convert(config.options, module.Options)
     except msgspec.ValidationError as problem:
         raise Permanent(f"destination {config.name!r}: its options are not valid: {problem}") from None
-    return cast(Publish, module.publish), options
+    return cast("Publish", module.publish), options

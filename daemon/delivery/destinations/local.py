@@ -6,8 +6,10 @@ opened folder. Publishing again keeps what is there with the right content.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import re
 import secrets
 import stat
 from datetime import UTC, datetime
@@ -21,6 +23,8 @@ from .base import Package, Place, StagedFile
 
 COPY_BLOCK = 1024 * 1024  # bytes
 
+_TEMPORARY = re.compile(r"\.tunerd-[0-9a-f]{16}\.part")
+
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``path``: another folder than the daemon's output folder; absolute, or beginning with ``~``."""
@@ -30,7 +34,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 async def publish(package: Package, options: Options, place: Place) -> str:
     """Put ``package`` there; the folder's ``file://`` URL."""
-    root = Path(options.path).expanduser() if options.path else place.output_dir
+    root = place.output_dir if options.path is None else await place.in_thread(_expanded, options.path)
     if not root.is_absolute():
         raise Permanent(f"the path {str(root)!r} is not absolute")
     try:
@@ -40,25 +44,35 @@ async def publish(package: Package, options: Options, place: Place) -> str:
     return (root / package.job_id).as_uri()
 
 
+def _expanded(path: str) -> Path:
+    return Path(path).expanduser()
+
+
 def _publish(package: Package, root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     folder = _open_folder(root, check_component(package.job_id))
     try:
+        _remove_temporaries(folder)
         manifest = _manifest(package)
-        if _read(folder, MANIFEST) != manifest:
+        unchanged = _read(folder, MANIFEST) == manifest
+        if not unchanged:
             _unlink(folder, MANIFEST)  # it says that all is there: not while we work
-            for file in package.files:
-                if not _holds(folder, file):
-                    _place(folder, file.name, file.path)
-            os.fsync(folder)
-            _place(folder, MANIFEST, manifest)
-        else:
-            for file in package.files:
-                if not _holds(folder, file):
-                    _place(folder, file.name, file.path)
+        for file in package.files:
+            if not _holds(folder, file):
+                _place(folder, file.name, file.path)
         os.fsync(folder)
+        if not unchanged:
+            _place(folder, MANIFEST, manifest)
+            os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _remove_temporaries(folder: int) -> None:
+    """What an interrupted run left behind."""
+    for name in os.listdir(folder):
+        if _TEMPORARY.fullmatch(name):
+            _unlink(folder, name)
 
 
 def _open_folder(root: Path, name: str) -> int:
@@ -108,7 +122,7 @@ def _holds(folder: int, wanted: StagedFile) -> bool:
 
 def _place(folder: int, name: str, content: Path | bytes) -> None:
     """Give ``name`` its content in one rename: whoever looks sees all of it or what was there before."""
-    temporary = f".{secrets.token_hex(8)}.part"
+    temporary = f".tunerd-{secrets.token_hex(8)}.part"
     try:
         if isinstance(content, bytes):
             _write(folder, temporary, content)
@@ -144,10 +158,8 @@ def _write(folder: int, name: str, content: bytes | object) -> None:
 
 
 def _unlink(folder: int, name: str) -> None:
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        pass
 
 
 def _manifest(package: Package) -> bytes:

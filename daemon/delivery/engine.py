@@ -1,0 +1,157 @@
+"""DBOS, and nothing else: which delivery is to run is written down, and is run again after any crash until it ended.
+
+Importing this module costs 25 MB and the better part of a second: it is imported when the first delivery is due. DBOS
+runs on an event loop of its own thread; each step hops to the daemon's main loop, where store and sessions live. DBOS
+is one per process, and so is the ``Engine`` that its workflow finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from dbos import DBOS, DBOSConfig, SetWorkflowID, WorkflowSerializationFormat
+
+from .steps import Steps
+
+QUEUE = "deliveries"
+POLL_SECONDS = 0.5  # until an enqueued delivery starts
+KEEP_SECONDS = 7 * 86_400.0  # of a finished workflow's rows: only for somebody who looks into the database
+PRUNE_BATCH = 500  # workflows
+# Both fixed: a newer program on the same machine takes up the deliveries that an older one left.
+APPLICATION_VERSION = "1"
+EXECUTOR_ID = "tunerd"
+
+_ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+_engine: Engine | None = None
+
+
+class Engine:
+    """Made on the main loop. ``start``, ``enqueue``, ``prune`` and ``stop`` block: they belong in a thread."""
+
+    def __init__(self, steps: Steps, database_url: str) -> None:
+        self._steps = steps
+        self._database_url = database_url
+        self._loop = asyncio.get_running_loop()
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self) -> None:
+        """Open DBOS; deliveries that a crash interrupted start by themselves."""
+        global _engine  # noqa: PLW0603 - DBOS is one per process and finds its workflow's surroundings only so
+        logger = logging.getLogger("dbos")
+        logger.addHandler(logging.NullHandler())  # with a handler there, DBOS adds none of its own
+        logger.propagate = True
+        _engine = self
+        DBOS(config=_config(self._database_url))
+        try:
+            DBOS.launch()
+            DBOS.register_queue(QUEUE, polling_interval_sec=POLL_SECONDS)
+        except BaseException:
+            DBOS.destroy()
+            raise
+
+    def enqueue(self, job_id: str, generation: int) -> None:
+        """Have a delivery run. Doing it twice is harmless: the workflow's id is the delivery's.
+
+        A workflow that ended although its delivery did not (an older database was restored) starts anew.
+        """
+        workflow_id = f"deliver-{job_id}-{generation}"
+        status = DBOS.get_workflow_status(workflow_id)
+        if status is not None and status.status in _ENDED:
+            DBOS.delete_workflow(workflow_id)
+        with SetWorkflowID(workflow_id):
+            DBOS.enqueue_workflow(QUEUE, deliver, job_id, generation)
+
+    def prune(self, now: float) -> None:
+        """Forget workflows that ended a week ago."""
+        before = datetime.fromtimestamp(now - KEEP_SECONDS, UTC).isoformat()
+        while ended := DBOS.list_workflows(
+            status=_ENDED, completed_before=before, limit=PRUNE_BATCH, load_input=False, load_output=False
+        ):
+            DBOS.delete_workflows([workflow.workflow_id for workflow in ended])
+
+    async def interrupt(self) -> None:
+        """End the running steps where they are; the next start takes them up. On the main loop, before ``stop``."""
+        global _engine  # noqa: PLW0603
+        _engine = None
+        logging.getLogger("dbos").setLevel(logging.ERROR)  # it warns of every step that is cancelled
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Close DBOS."""
+        DBOS.destroy()
+
+    async def step(self, function: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:
+        """Run a step's body on the main loop (called on DBOS's)."""
+
+        async def body() -> Any:
+            task = asyncio.current_task()
+            assert task is not None
+            self._running.add(task)
+            try:
+                return await function(*arguments)
+            finally:
+                self._running.discard(task)
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(body(), self._loop))
+
+    @property
+    def steps(self) -> Steps:
+        return self._steps
+
+
+def _config(database_url: str) -> DBOSConfig:
+    return {
+        "name": "tunerd",
+        "system_database_url": database_url,
+        "application_version": APPLICATION_VERSION,
+        "executor_id": EXECUTOR_ID,
+        "log_level": "WARNING",
+        "enable_otlp": False,
+        "sys_db_pool_size": 5,
+        "notification_listener_polling_interval_sec": 5.0,  # we send no notifications
+        "scheduler_polling_interval_sec": 3600.0,  # and have no schedules
+    }
+
+
+async def _fetch(job_id: str, generation: int) -> dict[str, Any]:
+    engine = _current()
+    result: dict[str, Any] = await engine.step(engine.steps.fetch, job_id, generation)
+    return result
+
+
+async def _publish(job_id: str, generation: int, destination: str, files: list[dict[str, Any]]) -> bool:
+    engine = _current()
+    return bool(await engine.step(engine.steps.publish, job_id, generation, destination, files))
+
+
+async def _finish(job_id: str) -> bool:
+    engine = _current()
+    await engine.step(engine.steps.finish, job_id)
+    return True
+
+
+def _current() -> Engine:
+    if _engine is None:
+        raise asyncio.CancelledError  # stopping: nothing is recorded, the next start runs it again
+    return _engine
+
+
+@DBOS.workflow(name="deliver", max_recovery_attempts=None, serialization_type=WorkflowSerializationFormat.PORTABLE)
+async def deliver(job_id: str, generation: int) -> None:
+    """One run: fetch once, then publish to each destination on its own; a slow or failing one delays none."""
+    fetched = await DBOS.run_step_async({"name": "fetch"}, _fetch, job_id, generation)
+    await asyncio.gather(
+        *(
+            DBOS.run_step_async({"name": f"publish {name}"}, _publish, job_id, generation, name, fetched["files"])
+            for name in fetched["destinations"]
+        )
+    )
+    if fetched["destinations"]:
+        await DBOS.run_step_async({"name": "finish"}, _finish, job_id)

@@ -1,0 +1,63 @@
+"""Try again, with growing pauses, until a deadline. An expected failure is ``Retry`` and no error log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from ..errors import NotReady
+from .errors import Gone, Permanent, Retry, Superseded
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+class Backoff(msgspec.Struct, frozen=True):
+    """Seconds between attempts: ``first``, then twice as long each time, at most ``longest``."""
+
+    first: float = 1.0
+    longest: float = 60.0
+
+
+async def persist(
+    attempt: Callable[[], Awaitable[T]],
+    note: Callable[[str], Awaitable[None]],
+    *,
+    clock: Callable[[], float],
+    no_retry_after: float,
+    stop_at: float,
+    backoff: Backoff,
+) -> T:
+    """The result of the first ``attempt`` that works.
+
+    ``note`` is told the reason before each pause. After ``no_retry_after`` (unix seconds) no new attempt begins, at
+    ``stop_at`` a running one is ended: both become ``Permanent`` with the last reason.
+    """
+    pause, reason = backoff.first, ""
+    while True:
+        asked: float | None = None
+        try:
+            async with asyncio.timeout(max(0.0, stop_at - clock())):
+                return await attempt()
+        except TimeoutError:
+            raise Permanent(f"not done when the deadline came{reason and f'; before: {reason}'}") from None
+        except (Permanent, Gone, Superseded):
+            raise
+        except Retry as problem:
+            reason, asked = str(problem), problem.after
+        except Exception as problem:  # a fault of ours: said loudly, and tried again like any other
+            log.exception("delivery_fault")
+            reason = f"unexpected {type(problem).__name__}: {problem}"
+        wait = min(max(pause, asked or 0.0), backoff.longest)
+        if clock() + wait >= no_retry_after:
+            raise Permanent(f"{reason} (the deadline has passed; no further attempt)")
+        with contextlib.suppress(NotReady):  # a store that cannot be written now shall not end the delivery
+            await note(reason)
+        await asyncio.sleep(wait)
+        pause = min(pause * 2, backoff.longest)

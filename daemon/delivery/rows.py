@@ -1,0 +1,44 @@
+"""The deliveries that one run works for: updated together, each only while this run's generation is its current one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..store.records import Delivery
+from ..store.store import Store
+from .errors import Superseded
+
+UNKNOWN_DEADLINE_SECONDS = 3600.0  # Replicate keeps an API output for an hour
+
+
+class Rows:
+    """Fenced writes. A row that a newer generation has taken is dropped; with the last one the run ends."""
+
+    def __init__(self, store: Store, rows: list[Delivery], clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._rows = {row.destination: row for row in rows}
+        self.attempts = max((row.attempts for row in rows), default=0)
+        deadlines = [row.deadline for row in rows if row.deadline is not None]
+        self.deadline = min(deadlines) if deadlines else clock() + UNKNOWN_DEADLINE_SECONDS  # unix seconds
+
+    @property
+    def destinations(self) -> list[str]:
+        return list(self._rows)
+
+    async def update(self, **columns: Any) -> None:
+        """Write ``columns`` to every row; the store wakes whoever watches. ``Superseded``: none is ours any more."""
+        for name, row in list(self._rows.items()):
+            ours = await self._store.deliveries.update(
+                row.job_id, name, generation=row.generation, now=self._clock(), **columns
+            )
+            if not ours:
+                del self._rows[name]
+        if not self._rows:
+            raise Superseded
+
+    async def attempt(self, error: str | None) -> None:
+        """One more attempt begins, or will after a pause because of ``error``."""
+        self.attempts += 1
+        await self.update(status="running", attempts=self.attempts, error=error)

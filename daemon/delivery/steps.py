@@ -1,0 +1,184 @@
+"""The three steps of a delivery: fetch every file, publish to one destination, tidy up. A crash may repeat each.
+
+A step does not raise what is to be expected: the outcome is in the deliveries' rows, and its answer is what the next
+step needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from ..config import Settings
+from ..store.records import DestinationConfig, Job
+from ..store.store import Store
+from .destinations.base import Package, Place, StagedFile, find
+from .errors import Permanent, Superseded
+from .fetch import Fetcher
+from .names import check_component
+from .retrying import Backoff, persist
+from .rows import Rows
+from .sources import FreshOutput, Sources, files_of
+from .transfer import Transfer
+
+log = structlog.get_logger()
+
+STAGING = ".tunerd-staging"  # under the output folder: a rename must not cross file systems
+TRANSFERS = 8  # at once in this process; what pauses before a retry does not count
+LATE_SECONDS = 3600.0  # for a fetch that begins after the deadline, and for publishing what has been fetched
+LATE_RETRY_SECONDS = 300.0  # of that fetch: expired files do not come back, but some outputs never expire
+
+
+class Steps:
+    """Bound to one process; everything here runs on its main event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        fetcher: Fetcher,
+        fresh_output: FreshOutput,
+        clock: Callable[[], float],
+        backoff: Backoff,
+    ) -> None:
+        self._output_dir = settings.output_dir
+        self._store = store
+        self._fetcher = fetcher
+        self._fresh_output = fresh_output
+        self._clock = clock
+        self._backoff = backoff
+        self._slots = asyncio.Semaphore(TRANSFERS)
+
+    async def fetch(self, job_id: str, generation: int) -> dict[str, Any]:
+        """Fetch all. What to publish: ``{"destinations": [name], "files": [{name, bytes, sha256, source_url}]}``."""
+        nothing: dict[str, Any] = {"destinations": [], "files": []}
+        job, rows = await self._store.jobs.get(job_id), await self._rows(job_id, generation)
+        if job is None or not rows.destinations:
+            return nothing
+        try:
+            staged = await self._fetch(job, generation, rows)
+        except Superseded:
+            return nothing
+        except Permanent as reason:
+            await self._fail(rows, job_id, reason)
+            await self._fetcher.in_thread(_remove, self._staging(job_id, generation))
+            return nothing
+        files = [
+            {"name": file.name, "bytes": file.bytes, "sha256": file.sha256, "source_url": file.source_url}
+            for file in staged
+        ]
+        return {"destinations": rows.destinations, "files": files}
+
+    async def _fetch(self, job: Job, generation: int, rows: Rows) -> list[StagedFile]:
+        check_component(job.job_id)
+        files = await self._fetcher.in_thread(files_of, job)
+        for file in files:
+            self._fetcher.check(file.url)  # one that is refused fails the delivery before anything is fetched
+        await rows.attempt(None)
+        now = self._clock()
+        retrying = partial(
+            persist,
+            clock=self._clock,
+            no_retry_after=max(rows.deadline, now + LATE_RETRY_SECONDS),
+            stop_at=rows.deadline if rows.deadline > now else now + LATE_SECONDS,
+            backoff=self._backoff,
+        )
+        folder = self._staging(job.job_id, generation)
+        transfer = Transfer(self._fetcher, self._store, rows, folder, self._slots, retrying)
+        return await transfer.run(job.job_id, files, Sources(job, files, self._fresh_output))
+
+    async def publish(self, job_id: str, generation: int, destination: str, files: list[dict[str, Any]]) -> bool:
+        """Publish to one destination; whether it has been delivered."""
+        job, rows = await self._store.jobs.get(job_id), await self._rows(job_id, generation, destination)
+        if job is None or not rows.destinations:
+            return False
+        try:
+            url = await self._publish(rows, destination, self._package(job, generation, files))
+            size = sum(file["bytes"] for file in files)
+            await rows.update(status="delivered", url=url, error=None, bytes_done=size, bytes_total=size)
+        except Superseded:
+            return False
+        except Permanent as reason:
+            await self._fail(rows, job_id, reason)
+            return False
+        log.info("delivered", job_id=job_id, destination=destination, url=url, files=len(files))
+        return True
+
+    async def _publish(self, rows: Rows, destination: str, package: Package) -> str:
+        publish, options = find(await self._config(destination))
+        stop_at = max(rows.deadline, self._clock() + LATE_SECONDS)
+        return await persist(
+            lambda: publish(package, options, Place(self._output_dir, self._fetcher.in_thread)),
+            rows.attempt,
+            clock=self._clock,
+            no_retry_after=stop_at,
+            stop_at=stop_at,
+            backoff=self._backoff,
+        )
+
+    async def finish(self, job_id: str) -> None:
+        """Throw away what was staged, once every delivery has it. What could not be published stays for another try."""
+        deliveries = await self._store.deliveries.of_job(job_id)
+        if all(delivery.status == "delivered" for delivery in deliveries):
+            await self._fetcher.in_thread(_remove, self._output_dir / STAGING / check_component(job_id))
+
+    async def _rows(self, job_id: str, generation: int, destination: str | None = None) -> Rows:
+        """The unfinished deliveries of this run (of one destination, where it is named)."""
+        rows = [
+            row
+            for row in await self._store.deliveries.of_job(job_id)
+            if row.generation == generation
+            and row.status in {"pending", "running"}
+            and destination in {None, row.destination}
+        ]
+        return Rows(self._store, rows, self._clock)
+
+    async def _fail(self, rows: Rows, job_id: str, reason: Permanent) -> None:
+        log.warning("delivery_failed", job_id=job_id, destinations=rows.destinations, reason=str(reason))
+        try:
+            await rows.update(status="failed", error=str(reason))
+        except Superseded:
+            return
+
+    async def _config(self, destination: str) -> DestinationConfig:
+        for config in await self._store.settings.destinations():
+            if config.name == destination:
+                return config
+        raise Permanent(f"the destination {destination!r} is no longer configured")
+
+    def _package(self, job: Job, generation: int, files: list[dict[str, Any]]) -> Package:
+        folder = self._staging(job.job_id, generation)
+        return Package(
+            job_id=job.job_id,
+            provider_job_id=job.provider_job_id,
+            model=job.model,
+            version=job.version,
+            completed_at=job.completed_at,
+            files=tuple(StagedFile(path=folder / file["name"], **file) for file in files),
+            output=_decoded(job.output) if not files else None,
+        )
+
+    def _staging(self, job_id: str, generation: int) -> Path:
+        return self._output_dir / STAGING / job_id / str(generation)
+
+
+def _decoded(output: str | None) -> Any:
+    try:
+        return None if output is None else msgspec.json.decode(output)
+    except (msgspec.DecodeError, RecursionError):
+        return output
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    for parent in folder.parents[: 2 if folder.parent.name != STAGING else 1]:
+        with contextlib.suppress(OSError):  # something else is in it
+            parent.rmdir()

@@ -1,0 +1,159 @@
+"""The delivery worker: finds what is due in the store and has the durable engine run it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+import sqlalchemy
+import structlog
+from aiohttp.abc import AbstractResolver
+
+from ..config import Settings
+from ..errors import NotReady
+from ..store.store import Store
+from .fetch import Fetcher
+from .origins import Origins
+from .retrying import Backoff
+from .sources import FreshOutput
+from .steps import Steps
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+log = structlog.get_logger()
+
+SWEEP_SECONDS = 10.0  # at most, between two looks for what is due; a wake-up comes first
+PRUNE_SECONDS = 86_400.0
+THREADS = 8  # for hashing, writing, syncing: a stalling disk must not take the threads that others need
+
+
+class DeliveryWorker:
+    """``async with DeliveryWorker(…) as worker``: delivers until it is left, then drains within seconds.
+
+    ``fresh_output(job)`` asks the provider for the job once more (raw body; ``None``: it is gone).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        session: aiohttp.ClientSession,
+        fresh_output: FreshOutput,
+        *,
+        clock: Callable[[], float] = time.time,
+        backoff: Backoff | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._session = session
+        self._fresh_output = fresh_output
+        self._clock = clock
+        self._backoff = backoff or Backoff()
+        self._resolver = resolver
+        self._awake = asyncio.Event()
+        self._engine: Engine | None = None
+        self._enqueued: set[tuple[str, int]] = set()
+        self._pruned_at = 0.0
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tunerd-delivery")
+            stack.callback(self._pool.shutdown, wait=False, cancel_futures=True)
+            origins = Origins(self._settings.replicate_base_url, self._settings.output_origins)
+            self._fetcher = await stack.enter_async_context(
+                Fetcher(origins, self._session, self._token, self._pool, resolver=self._resolver)
+            )
+            stack.push_async_callback(self._stop_engine)
+            self._task = asyncio.create_task(self._sweep_forever(), name="delivery sweep")
+            stack.push_async_callback(self._stop_sweep)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def wake(self) -> None:
+        """Look for what is due now. Cheap, may be called at any time on the worker's loop."""
+        self._awake.set()
+
+    async def watch(self) -> None:
+        """Wait for ever; raise what killed the worker, if something does. Without it nothing more is delivered."""
+        await asyncio.shield(self._task)
+
+    async def _sweep_forever(self) -> None:
+        pause = min(SWEEP_SECONDS, self._settings.reconcile_seconds)
+        woken = False
+        while True:
+            try:
+                await self._sweep(everything=not woken)
+            except (NotReady, OSError, sqlalchemy.exc.OperationalError) as problem:
+                log.warning("delivery_sweep_failed", error=str(problem))  # a full disk, a database that restarts
+            try:
+                await asyncio.wait_for(self._awake.wait(), pause)
+                woken = True
+            except TimeoutError:
+                woken = False
+            self._awake.clear()
+
+    async def _sweep(self, *, everything: bool) -> None:
+        """Start what is due and was not started yet; with ``everything`` also make sure of what was."""
+        due = await self._store.deliveries.due()
+        self._enqueued &= set(due)
+        if not due:
+            return
+        engine = self._engine or await self._start_engine()
+        for job_id, generation in due:
+            if everything or (job_id, generation) not in self._enqueued:
+                await self._fetcher.in_thread(engine.enqueue, job_id, generation)
+                self._enqueued.add((job_id, generation))
+        now = self._clock()
+        if now - self._pruned_at > PRUNE_SECONDS:
+            self._pruned_at = now
+            await self._fetcher.in_thread(engine.prune, now)
+
+    async def _start_engine(self) -> Engine:
+        """Import and open DBOS, in a thread: not before the first delivery is due, and never on the event loop."""
+        engine_class = await self._fetcher.in_thread(_import_engine)
+        steps = Steps(self._settings, self._store, self._fetcher, self._fresh_output, self._clock, self._backoff)
+        engine = engine_class(steps, _database_url(self._settings))
+        await self._fetcher.in_thread(engine.start)
+        self._engine = engine
+        return engine
+
+    async def _stop_sweep(self) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):  # what killed it was raised by watch()
+            await self._task
+
+    async def _stop_engine(self) -> None:
+        if self._engine is not None:
+            await self._engine.interrupt()
+            await self._fetcher.in_thread(self._engine.stop)
+
+    async def _token(self) -> str | None:
+        return self._settings.replicate_api_token or await self._store.secrets.get("replicate_api_token")
+
+
+def _import_engine() -> type[Engine]:
+    from .engine import Engine  # noqa: PLC0415 - on purpose here: see the module's docstring
+
+    return Engine
+
+
+def _database_url(settings: Settings) -> str:
+    """DBOS's own database: PostgreSQL where the store is on it (a schema ``dbos``), else a file beside the store's."""
+    url = settings.database_url
+    if url is not None and url.startswith("postgres"):
+        return "postgresql://" + url.partition("://")[2]
+    return f"sqlite:///{settings.data_dir / 'dbos.sqlite3'}"

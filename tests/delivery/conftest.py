@@ -1,0 +1,61 @@
+"""One output server, one store, and a worker that any test can start over them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from daemon.config import Settings
+from daemon.delivery.retrying import Backoff
+from daemon.delivery.workflow import DeliveryWorker
+from daemon.store.records import Job
+from daemon.store.store import Store
+from tests.support.outputs import OutputServer, output_server, settings_for
+
+StartWorker = Callable[..., AbstractAsyncContextManager[DeliveryWorker]]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[OutputServer]:
+    async with output_server() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(tmp_path: Path, server: OutputServer) -> Settings:
+    return settings_for(tmp_path, server.url)
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[Store]:
+    async with Store.open(settings.database_url, settings.data_dir) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+@pytest.fixture
+def start_worker(settings: Settings, store: Store, session: aiohttp.ClientSession) -> StartWorker:
+    """``async with start_worker(fresh_output=…, clock=…)``: a worker with short pauses."""
+
+    @asynccontextmanager
+    async def start(**options: Any) -> AsyncIterator[DeliveryWorker]:
+        fresh = options.pop("fresh_output", nothing_fresh)
+        options.setdefault("backoff", Backoff(first=0.05, longest=0.2))
+        async with DeliveryWorker(settings, store, session, fresh, **options) as worker:
+            yield worker
+
+    return start
+
+
+async def nothing_fresh(_job: Job) -> bytes | None:
+    return None
