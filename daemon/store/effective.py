@@ -1,4 +1,4 @@
-"""The settings that the API can change, as they are in force: what start-up pinned, else what is stored, else the default.
+"""The settings that the API can change, as they are in force: pinned at start, else stored, else the default.
 
 Read from memory, so that every webhook may ask. On a database that other nodes share, what they store arrives a few
 seconds later: a reader that finds the values old has them read again in the background.
@@ -15,7 +15,7 @@ import structlog
 
 from .. import parsing
 from ..config import Settings
-from ..errors import InvalidSetting, SettingPinned, TunerdError, UnknownSetting
+from ..errors import InvalidSetting, SettingPinned, UnknownSetting
 from .settings import StoredSettings
 
 REFRESH_SECONDS = 5.0  # how long another node's change may stay unseen
@@ -77,6 +77,7 @@ class EffectiveSettings:
         self._values = self._start
         self._stale_at = float("inf")  # in loop.time(); nothing to refresh before the first load
         self._refreshing: asyncio.Task[None] | None = None
+        self._unreadable: set[str] = set()  # told about once
         self._changes = 0  # our own; a read that began before one must not undo it
 
     async def load(self) -> None:
@@ -148,7 +149,9 @@ class EffectiveSettings:
             try:
                 found[key] = self._read(key, stored[key])
             except InvalidSetting as problem:
-                log.warning("stored setting is not valid; the default is used", setting=key, reason=problem.detail)
+                if key not in self._unreadable:
+                    self._unreadable.add(key)
+                    log.warning("stored setting is not valid; the default is used", setting=key, reason=problem.detail)
         return found
 
     def _refresh(self) -> None:
@@ -159,5 +162,5 @@ class EffectiveSettings:
     async def _load_quietly(self) -> None:
         try:
             await self.load()
-        except TunerdError as problem:
-            log.warning("settings could not be read again; the last known ones are used", reason=problem.detail)
+        except Exception as problem:  # nobody waits for this task
+            log.warning("settings could not be read again; the last known ones are used", exc_info=problem)

@@ -1,0 +1,114 @@
+"""Reading one webhook request: its body under the limit, and the headers that sign it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
+from multidict import istr
+
+from ..errors import BodyTooLarge, InvalidRequest, NotReady
+
+MIB = 1024 * 1024
+# Of bodies that are still on their way in: anyone can open connections and send slowly. More are asked to come again.
+HELD_MIB = 256
+_BUSY_RETRY_SECONDS = 2
+_LONGEST_ID = 200  # characters; it becomes a key in the database. Replicate's have about 30
+_LONGEST_HINT = 200
+
+_ID, _TIMESTAMP, _SIGNATURE = istr("webhook-id"), istr("webhook-timestamp"), istr("webhook-signature")
+_SIGNING = (_ID, _TIMESTAMP, _SIGNATURE)
+
+
+class Bodies:
+    """Reads bodies of up to ``limit_mib``; all that are being read at once share ``HELD_MIB``, or twice the limit."""
+
+    def __init__(self, limit_mib: int) -> None:
+        self._limit = limit_mib * MIB
+        self._most_held = max(HELD_MIB * MIB, 2 * self._limit)
+        self._held = 0
+
+    async def read(self, request: web.Request) -> bytes:
+        """The bytes on the wire, whatever their Content-Encoding. Raises ``BodyTooLarge``, ``NotReady``."""
+        try:
+            if request.content.is_eof():  # it came with the headers, as small ones do
+                body = request.content.read_nowait()
+                if len(body) > self._limit:
+                    raise self._too_large()
+                return body
+            return await self._read_rest(request)
+        except RequestPayloadError:
+            raise InvalidRequest("The body is not valid HTTP: its chunks or its length do not add up.") from None
+
+    async def _read_rest(self, request: web.Request) -> bytes:
+        if (request.content_length or 0) > self._limit:
+            raise self._too_large()
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while chunk := await request.content.readany():
+                parts.append(chunk)
+                size += len(chunk)
+                self._held += len(chunk)
+                if size > self._limit:
+                    raise self._too_large()
+                if self._held > self._most_held:
+                    raise NotReady("Too many bodies arrive at once. Send it again.", retry_after=_BUSY_RETRY_SECONDS)
+            return b"".join(parts)
+        finally:
+            self._held -= size
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"A webhook body may have {self._limit} bytes at most. Raise TUNERD_MAX_BODY_MIB if this was a real event."
+        )
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """The three signing headers as text; ``None`` where one is absent, empty or sent more than once."""
+
+    id: str | None
+    timestamp: str | None
+    signature: str | None
+    missing: tuple[str, ...] = ()
+    repeated: str | None = None
+
+
+def read_signed(request: web.Request) -> Signed:
+    headers = request.headers
+    ids, timestamps, signatures = (headers.getall(name, ()) for name in _SIGNING)
+    # Several signature lines are one list. Of the others, which one was signed could only be guessed.
+    repeated = _ID if len(ids) > 1 else _TIMESTAMP if len(timestamps) > 1 else None
+    found = (_only(ids), _only(timestamps), " ".join(signatures) or None)
+    missing = tuple(name for name, value in zip(_SIGNING, found, strict=True) if value is None and name != repeated)
+    return Signed(*found, missing, repeated)
+
+
+def _only(values: list[str] | tuple[str, ...]) -> str | None:
+    return values[0] or None if len(values) == 1 else None
+
+
+def journal_id(signed: Signed, body: bytes) -> str:
+    """The id under which the journal keeps the event once: the sender's, where it can be a key.
+
+    Without one (only where signatures are not required) the same body is the same event.
+    """
+    if signed.id is None:
+        return f"unsigned_{_digest(body)}"
+    if len(signed.id) <= _LONGEST_ID and signed.id.isascii() and signed.id.isprintable():
+        return signed.id
+    return f"hashed_{_digest(signed.id.encode('utf-8', 'backslashreplace'))}"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=20).hexdigest()
+
+
+def job_hint(request: web.Request) -> str | None:
+    """``?job=`` of the URL that a submit gave to Replicate. It is not signed: a hint."""
+    if "?" not in request.raw_path:
+        return None
+    hint = request.query.get("job")
+    return hint if hint and len(hint) <= _LONGEST_HINT and hint.isprintable() else None

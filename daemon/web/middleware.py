@@ -1,0 +1,83 @@
+"""What every request passes: the admin rule on its way in, problem+json and security headers on its way out."""
+
+from __future__ import annotations
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from aiohttp.web_protocol import RequestPayloadError
+
+from ..errors import CrossSite, ForwardedInvalid, InvalidRequest, TunerdError, Unauthorized
+from ..parsing import WEBHOOK_PATH
+from . import address
+from .address import address_of, peer_of
+from .admin import require_admin
+from .problem import SECURITY_HEADERS, from_http, internal_error, problem
+from .refusals import REFUSALS, RefusalLog
+
+# Answered to anybody. The receiver has checks of its own.
+PUBLIC = frozenset({WEBHOOK_PATH, "/healthz", "/readyz"})
+# Where nothing is served, anybody may learn so: a sender whose URL has a typing error is to see 404 and not 401.
+_PUBLIC_PREFIX = "/api/webhooks"
+
+log = structlog.get_logger()
+
+
+@web.middleware
+async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The outermost layer: nothing but an answer leaves it."""
+    try:
+        if not _is_public(request):
+            address_of(request)  # a malformed forwarding header is refused everywhere
+            require_admin(request)
+        return await handler(request)
+    except web.HTTPException as answer:
+        if answer.status < web.HTTPBadRequest.status_code:
+            raise  # a redirect or an empty answer, raised instead of returned
+        error = from_http(answer, request.path)
+    except TunerdError as refused:
+        error = refused
+        _tell(request, refused)
+    except RequestPayloadError:
+        error = InvalidRequest("The body is not valid HTTP: its chunks or its length do not add up.")
+    except Exception as fault:
+        if request.transport is None and isinstance(fault, ConnectionError):
+            raise  # the client has gone; there is nobody to answer, and nothing failed here
+        log.exception("request failed", method=request.method, path=request.path)
+        error = internal_error()
+    if request.writer.output_size:
+        # The answer's head is out already: a second answer behind it would be read as its body.
+        raise ConnectionResetError("The answer failed half-way.")
+    return problem(error)
+
+
+def _tell(request: web.Request, error: TunerdError) -> None:
+    if error.status == web.HTTPInternalServerError.status_code:
+        log.error("request failed", method=request.method, path=request.path, exc_info=error)
+    elif isinstance(error, (Unauthorized, CrossSite, ForwardedInvalid)):
+        request.app[REFUSALS].note(error, path=request.path, peer=peer_of(request))
+
+
+MIDDLEWARES = (boundary,)
+
+
+async def secure(_request: web.Request, response: web.StreamResponse) -> None:
+    """Set the security headers that an answer does not have yet."""
+    headers = response.headers
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+
+
+def set_up(app: web.Application) -> None:
+    """Call it when the application has its settings."""
+    address.set_up(app)
+    app[REFUSALS] = RefusalLog()
+    app.on_response_prepare.append(secure)
+
+
+def _is_public(request: web.Request) -> bool:
+    resource = request.match_info.route.resource
+    if resource is not None:
+        return resource.canonical in PUBLIC
+    # No such path, or no such method there.
+    return request.path in PUBLIC or request.path.startswith(_PUBLIC_PREFIX)

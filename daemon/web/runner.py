@@ -1,0 +1,60 @@
+"""The server under the application: raw bodies, deadlines, no access log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from .deadlines import BODY_SECONDS, HEADERS_SECONDS, DeadlineHandler
+
+# An idle connection: longer than the proxies in front keep theirs (nginx 60 s, Traefik 90 s, Caddy 120 s), so that it
+# is the proxy that closes, and no request meets a closing connection.
+KEEPALIVE_SECONDS = 150.0
+SHUTDOWN_SECONDS = 20.0  # for requests in progress; systemd sends SIGKILL after 90 s
+LINGER_SECONDS = 5.0  # to read on after a refusal, so that the client gets to see it
+
+
+class _Server(web.Server):
+    """aiohttp's server, with our handler for each connection."""
+
+    def __call__(self) -> DeadlineHandler:
+        return DeadlineHandler(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=made.handler_cancellation,
+            loop=made._loop,  # noqa: SLF001 - aiohttp offers no other place to say which handler a connection gets
+            **made._kwargs,  # noqa: SLF001 - as above
+        )
+
+
+def make_runner(
+    app: web.Application,
+    *,
+    headers_seconds: float = HEADERS_SECONDS,
+    body_seconds: float = BODY_SECONDS,
+    keepalive_seconds: float = KEEPALIVE_SECONDS,
+    shutdown_seconds: float = SHUTDOWN_SECONDS,
+    **limits: Any,
+) -> web.BaseRunner:
+    """A runner for ``app``; ``await runner.setup()``, then sites, then ``await runner.cleanup()``.
+
+    A handler is not cancelled when its client leaves: what was taken in is stored. ``limits`` go to aiohttp's handler.
+    """
+    return _Runner(
+        app,
+        access_log=None,
+        auto_decompress=False,  # a body is the bytes on the wire: that is what was signed
+        headers_seconds=headers_seconds,
+        body_seconds=body_seconds,
+        keepalive_timeout=keepalive_seconds,
+        lingering_time=LINGER_SECONDS,
+        shutdown_timeout=shutdown_seconds,
+        **limits,
+    )
