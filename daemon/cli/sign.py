@@ -23,7 +23,7 @@ from .options import Json
 
 ID_BYTES = 20  # random bytes of a message id, about as many as Replicate's have
 
-Body = Annotated[str, Parameter(help="File with the body; - reads standard input.")]
+Body = Annotated[str, Parameter(help="File with the body; - reads standard input.", allow_leading_hyphen=True)]
 Secret = Annotated[str | None, Parameter(help="whsec_…; default: TUNERD_WEBHOOK_SECRET.")]
 
 

@@ -24,7 +24,8 @@ def _missing() -> int:
 @app.command(name="set")
 def set_(
     api_token: Annotated[
-        str | None, Parameter(help="r8_…; better piped or typed at the prompt: ps shows arguments.")
+        str | None,
+        Parameter(help="r8_…; better piped or typed at the prompt: ps shows arguments.", allow_leading_hyphen=True),
     ] = None,
     /,
     *,

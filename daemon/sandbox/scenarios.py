@@ -38,8 +38,9 @@ def _scenario(steps: Any) -> Scenario:
         clock: Clock = time.time,
         rng: random.Random | None = None,
         overrides: Mapping[str, Any] | None = None,
+        kind: str | None = None,
     ) -> AsyncIterator[Answer]:
-        answers: AsyncIterator[Answer] = steps(Run(session, url, secret, clock, rng, overrides))
+        answers: AsyncIterator[Answer] = steps(Run(session, url, secret, clock, rng, overrides, kind))
         return answers
 
     start.__doc__ = steps.__doc__
@@ -56,7 +57,7 @@ async def _full_run(run: Run) -> AsyncIterator[Answer]:
 
 async def _duplicates(run: Run) -> AsyncIterator[Answer]:
     """One event three times with one webhook-id, one after the other, then five at once: one is stored."""
-    body, message = run.body("logs"), ids.webhook_id(run.rng)
+    body, message = run.body(run.kind), ids.webhook_id(run.rng)
     for number in range(1, 4):
         yield await run.send(f"copy {number}", body, webhook_id=message)
     for answer in await asyncio.gather(*(run.send("at once", body, webhook_id=message) for _ in range(5))):
@@ -75,8 +76,8 @@ async def _bad_signature(run: Run) -> AsyncIterator[Answer]:
     """Another secret, a changed body, no headers: refused; then the right one: accepted."""
     refused = (401,)
     stranger = ids.webhook_secret(run.rng)
-    yield await run.send("another secret", run.body("logs"), secret=stranger, expected=refused)
-    body, message, stamp = run.body("logs"), ids.webhook_id(run.rng), str(int(run.clock()))
+    yield await run.send("another secret", run.body(run.kind), secret=stranger, expected=refused)
+    body, message, stamp = run.body(run.kind), ids.webhook_id(run.rng), str(int(run.clock()))
     good = sign(decode_webhook_secret(run.secret), message, stamp, body)
     for label, sent, headers in (
         ("changed body", body + b" ", (message, stamp, good)),
@@ -92,9 +93,9 @@ async def _bad_signature(run: Run) -> AsyncIterator[Answer]:
 
 async def _stale_timestamp(run: Run) -> AsyncIterator[Answer]:
     """Signed for an hour ago and for an hour ahead: refused; for a minute ago: accepted."""
-    yield await run.send("an hour old", run.body("logs"), age=_STALE_SECONDS, expected=(401,))
-    yield await run.send("an hour ahead", run.body("logs"), age=-_STALE_SECONDS, expected=(401,))
-    yield await run.send("a minute old", run.body("logs"), age=60)
+    yield await run.send("an hour old", run.body(run.kind), age=_STALE_SECONDS, expected=(401,))
+    yield await run.send("an hour ahead", run.body(run.kind), age=-_STALE_SECONDS, expected=(401,))
+    yield await run.send("a minute old", run.body(run.kind), age=60)
 
 
 async def _huge_logs(run: Run) -> AsyncIterator[Answer]:
@@ -113,7 +114,7 @@ async def _flood(run: Run) -> AsyncIterator[Answer]:
 
     async def one(number: int) -> Answer:
         async with gate:
-            body = run.body("logs", share=number / _FLOOD_EVENTS)
+            body = run.body(run.kind, share=number / _FLOOD_EVENTS)
             return await run.send(f"event {number}", body, expected=(200, 429, 503))
 
     for answer in await asyncio.gather(*(one(number) for number in range(1, _FLOOD_EVENTS + 1))):

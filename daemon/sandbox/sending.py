@@ -39,7 +39,10 @@ class Clock(Protocol):
 
 
 class Scenario(Protocol):
-    """``url`` is the whole endpoint, ``secret`` the ``whsec_…``, ``clock`` gives unix seconds."""
+    """``url`` is the whole endpoint, ``secret`` the ``whsec_…``, ``clock`` gives unix seconds.
+
+    ``kind`` is the event that a scenario about one event is told with; by default ``logs``.
+    """
 
     def __call__(
         self,
@@ -50,6 +53,7 @@ class Scenario(Protocol):
         clock: Clock = time.time,
         rng: random.Random | None = None,
         overrides: Mapping[str, Any] | None = None,
+        kind: str | None = None,
     ) -> AsyncIterator[Answer]: ...
 
 
@@ -86,7 +90,9 @@ class Run:
         clock: Clock,
         rng: random.Random | None,
         overrides: Mapping[str, Any] | None,
+        kind: str | None = None,
     ) -> None:
+        self.kind = kind or "logs"
         self.session, self.url, self.secret, self.clock = session, url, secret, clock
         self.rng = rng or random.Random()
         self.overrides = overrides
