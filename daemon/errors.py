@@ -58,6 +58,10 @@ class ForwardedInvalid(TunerdError):
     code, status, title = "forwarded_invalid", 400, "The proxy's forwarding header is malformed"
 
 
+class RangeNotSatisfiable(TunerdError):
+    code, status, title = "range_not_satisfiable", 416, "The range begins after the end"
+
+
 class ProviderUnavailable(TunerdError):
     code, status, title = "provider_unavailable", 502, "Replicate could not be reached"
 

@@ -65,7 +65,7 @@ class StatusFeed:
                 asyncio.timeout(TIMEOUT_SECONDS),
                 self._session.get(self._url, headers={"Accept": "application/json"}, max_redirects=3) as answer,
             ):
-                if answer.status != 200:  # noqa: PLR2004
+                if answer.status != 200:
                     return _unknown(f"The status page answered {answer.status}.")
                 body = await _read_bounded(answer.content)
         except TimeoutError:

@@ -46,9 +46,11 @@ async def read_json(request: web.Request, model: type[T]) -> T:
 def decode_json(body: bytes, model: type[T]) -> T:
     """``body`` as ``model``. Total: any bytes give a value, ``InvalidJson`` or ``InvalidRequest`` naming the field."""
     try:
-        return msgspec.json.decode(body, type=model)
-    except msgspec.ValidationError as problem:
-        raise _invalid(str(problem)) from None
+        try:
+            return msgspec.json.decode(body, type=model)
+        except msgspec.ValidationError as problem:
+            msgspec.json.decode(body)  # the first wrong type hides whether the rest is JSON at all
+            raise _invalid(str(problem)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise InvalidJson(f"The body must be one JSON object in UTF-8: {problem}.") from None
 
@@ -87,6 +89,6 @@ def query_text(request: web.Request, name: str) -> str | None:
     text = request.query.get(name)
     if text is None:
         return None
-    if not text or len(text) > 1000 or not text.isprintable():  # noqa: PLR2004 - longer is no identifier of ours
+    if not text or len(text) > 1000 or not text.isprintable():
         raise InvalidRequest(f"{name}: a text of 1 to 1000 printable characters is expected.", field=name)
     return text

@@ -18,18 +18,14 @@ from ..replicate.token import TokenSource
 from ..replicate.webhook_secret import WebhookSecrets
 from ..store.effective import EffectiveSettings
 from ..store.store import Store
-from . import health, metrics, openapi
+from . import health, metrics, middleware, openapi, receiver
 from .answers import API_BODY_BYTES
 from .api import costs, events, jobs, logs, providers, publishing, status, submit
 from .endpoint import Endpoint
 from .health import Check
 from .metrics import Metrics
-from .middleware import MIDDLEWARES
 from .pages import jobs as pages
-from .receiver import ENDPOINT as RECEIVER
 from .sse import end_streams
-
-_OPENAPI: web.AppKey[dict[str, object]] = web.AppKey("openapi")
 
 
 @dataclass(frozen=True)
@@ -53,13 +49,13 @@ class WebParts:
 
 def endpoints() -> tuple[Endpoint, ...]:
     """Every route."""
-    groups = (jobs, submit, events, logs, providers, costs, publishing, status, health, metrics, pages)
-    return (RECEIVER, *(endpoint for group in groups for endpoint in group.ENDPOINTS), openapi.endpoint_for(_OPENAPI))
+    groups = (jobs, submit, events, logs, providers, costs, publishing, status, health, metrics, openapi, pages)
+    return (receiver.ENDPOINT, *(endpoint for group in groups for endpoint in group.ENDPOINTS))
 
 
 def make_app(parts: WebParts) -> web.Application:
     """The application over open parts, whose owner closes them after it."""
-    app = web.Application(middlewares=MIDDLEWARES, client_max_size=API_BODY_BYTES)
+    app = web.Application(middlewares=middleware.MIDDLEWARES, client_max_size=API_BODY_BYTES)
     app[keys.SETTINGS] = parts.settings
     app[keys.STORE] = parts.store
     app[keys.EFFECTIVE] = parts.effective
@@ -75,10 +71,12 @@ def make_app(parts: WebParts) -> web.Application:
     app[keys.WAKE_DELIVERY] = parts.wake_delivery
     app[keys.DRAINING] = asyncio.Event()
     app[keys.STREAMS] = set()
+    middleware.set_up(app)
+    receiver.set_up(app)
     logs.set_up(app)
     pages.set_up(app)
     routes = endpoints()
-    app[_OPENAPI] = openapi.build(routes)
+    app[openapi.DOCUMENT] = openapi.Document(routes)
     for endpoint in routes:
         if endpoint.method == "GET":
             app.router.add_get(endpoint.path, endpoint.handler)  # answers HEAD too

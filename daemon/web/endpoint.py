@@ -17,7 +17,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Answer:
-    """One successful answer. ``schema`` is a msgspec type or, where msgspec cannot say it, a JSON Schema."""
+    """One successful answer. ``schema`` is a msgspec type, several of them (one or the other), or a JSON Schema."""
 
     description: str
     schema: Any = None

@@ -38,7 +38,7 @@ class Alive(msgspec.Struct):
     status: str
 
 
-async def healthz(request: web.Request) -> web.Response:
+async def healthz(_request: web.Request) -> web.Response:
     return json_answer(Alive("alive"))
 
 

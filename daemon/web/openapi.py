@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..errors import (
     ForwardedInvalid,
     InvalidJson,
     InvalidRequest,
+    NotReady,
     TunerdError,
     Unauthorized,
 )
@@ -24,7 +26,7 @@ from .endpoint import Answer, Endpoint, Param
 
 PROBLEM = "application/problem+json"
 _REF = "#/components/schemas/{name}"
-_ANY: tuple[type[TunerdError], ...] = (ForwardedInvalid, TunerdError)
+_ANY: tuple[type[TunerdError], ...] = (ForwardedInvalid, TunerdError, NotReady)
 _ADMIN: tuple[type[TunerdError], ...] = (Unauthorized, CrossSite)
 _BODY: tuple[type[TunerdError], ...] = (InvalidJson, InvalidRequest, BodyTooLarge)
 
@@ -39,7 +41,7 @@ class Problem(msgspec.Struct):
     status: int
     detail: str
     code: str
-    field: str | None | msgspec.UnsetType = msgspec.UNSET
+    field: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def build(endpoints: Sequence[Endpoint]) -> Json:
@@ -76,8 +78,9 @@ def _types(endpoints: Iterable[Endpoint]) -> list[Any]:
     found: dict[Any, Any] = {}
     for endpoint in endpoints:
         for schema in (endpoint.body, *(answer.schema for answer in endpoint.answers.values())):
-            if schema is not None and not isinstance(schema, dict):
-                found.setdefault(_key(schema), schema)
+            for one in schema if isinstance(schema, tuple) else (schema,):
+                if one is not None and not isinstance(one, dict):
+                    found.setdefault(_key(one), one)
     return list(found.values())
 
 
@@ -88,13 +91,15 @@ def _key(schema: Any) -> str:
 def _schema(schema: Any, known: Mapping[str, Json]) -> Json:
     if schema is None:
         return {}
+    if isinstance(schema, tuple):
+        return {"anyOf": [_schema(one, known) for one in schema]}
     return schema if isinstance(schema, dict) else known[_key(schema)]
 
 
 def _operation(endpoint: Endpoint, known: Mapping[str, Json]) -> Json:
     operation: Json = {
         "summary": endpoint.summary,
-        "operationId": f"{endpoint.tag}_{endpoint.handler.__name__}_{_slug(endpoint.path)}",  # type: ignore[attr-defined]
+        "operationId": f"{endpoint.tag}_{endpoint.handler.__name__}_{_slug(endpoint.path)}",
         "tags": [endpoint.tag],
         "responses": _responses(endpoint, known),
         "security": [] if endpoint.public else [{"admin": []}, {}],
@@ -162,10 +167,24 @@ def _answer(answer: Answer, known: Mapping[str, Json]) -> Json:
     return found
 
 
-def endpoint_for(document: web.AppKey[Json]) -> Endpoint:
-    """The route that shows the document which the application holds under ``document``."""
+class Document:
+    """The document of ``endpoints``, made when somebody first asks for it."""
 
-    async def get_openapi(request: web.Request) -> web.Response:
-        return json_answer(request.app[document])
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = endpoints
 
-    return Endpoint("GET", "/openapi.json", get_openapi, "This document", {200: Answer("OpenAPI 3.1", {"type": "object"})})
+    @cached_property
+    def json(self) -> Json:
+        return build(self._endpoints)
+
+
+DOCUMENT: web.AppKey[Document] = web.AppKey("openapi")
+
+
+async def get_openapi(request: web.Request) -> web.Response:
+    return json_answer(request.app[DOCUMENT].json)
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/openapi.json", get_openapi, "This document", {200: Answer("OpenAPI 3.1", {"type": "object"})}),
+)

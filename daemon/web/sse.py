@@ -27,9 +27,9 @@ log = structlog.get_logger()
 _encoder = msgspec.json.Encoder()
 
 
-def frame(data: Any, *, id: int, event: str) -> bytes:
+def frame(data: Any, *, event_id: int, event: str) -> bytes:
     """One event; ``event`` is a word of ours, ``data`` anything msgspec encodes."""
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (id, event.encode(), _encoder.encode(data))
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event_id, event.encode(), _encoder.encode(data))
 
 
 def resume_point(request: web.Request, parameter: str) -> int | None:
@@ -56,8 +56,7 @@ class EventStream:
         self._response = response
         self._draining = request.app[keys.DRAINING]
 
-    @property
-    def open(self) -> bool:
+    def goes_on(self) -> bool:
         """Whether to go on: false once the daemon drains or the client is gone."""
         return not self._draining.is_set() and self._request.transport is not None
 
@@ -70,7 +69,7 @@ class EventStream:
         """Until something may have changed; keeps the connection alive meanwhile."""
         if not await subscription.wait(HEARTBEAT_SECONDS):
             await self.send(b": keep-alive\n\n")
-        elif self.open:
+        elif self.goes_on():
             await asyncio.sleep(COALESCE_SECONDS)
 
 
@@ -108,8 +107,8 @@ async def end_streams(app: web.Application) -> None:
     """Tell every stream to end; those whose client does not read are cut off. For ``app.on_shutdown``."""
     app[keys.DRAINING].set()
     app[keys.STORE].journal.notify()
-    streams = set(app[keys.STREAMS])
+    streams: set[asyncio.Task[object]] = app[keys.STREAMS]
     if streams:
-        _, held_up = await asyncio.wait(streams, timeout=DRAIN_SECONDS)
+        _, held_up = await asyncio.wait(list(streams), timeout=DRAIN_SECONDS)
         for task in held_up:
             task.cancel()

@@ -50,10 +50,12 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
                 return response
             # An id without data is no event, but where to resume if the connection is lost before the first one.
             await stream.send(b": events after %d\nid: %d\n\n" % (cursor, cursor))
-            while stream.open:
+            while stream.goes_on():
                 rows = await store.journal.events(after=cursor, limit=BATCH_ROWS, job_id=job_id, kind=kind)
                 if rows:
-                    await stream.send(b"".join(frame(event_view(row), id=row.seq, event=row.kind) for row in rows))
+                    await stream.send(
+                        b"".join(frame(event_view(row), event_id=row.seq, event=row.kind) for row in rows)
+                    )
                     cursor = rows[-1].seq
                 if len(rows) < BATCH_ROWS:
                     await stream.wait(subscription)
@@ -70,15 +72,15 @@ async def stream_logs(request: web.Request) -> web.StreamResponse:
         if request.method == "HEAD":
             return response
         await stream.send(b": log of %s\n\n" % job.job_id.encode())
-        while stream.open:
+        while stream.goes_on():
             # The job first, then its log: what a finished job says, its log holds already.
             job = await store.jobs.get(job.job_id) or job
             if tail.behind(job.logs_chars):
                 await _send_growth(stream, tail, await store.journal.logs(job.job_id))
-            if not stream.open:
+            if not stream.goes_on():
                 break
             if job.status in FINISHED:
-                await stream.send(frame(LogEnd(tail.offset, job.status), id=tail.offset, event="end"))
+                await stream.send(frame(LogEnd(tail.offset, job.status), event_id=tail.offset, event="end"))
                 break
             await stream.wait(subscription)
     return response
@@ -86,8 +88,8 @@ async def stream_logs(request: web.Request) -> web.StreamResponse:
 
 async def _send_growth(stream: EventStream, tail: LogTail, text: str) -> None:
     for chunk in tail.growth(text):
-        await stream.send(frame(chunk, id=tail.offset, event="log"))
-        if not stream.open:
+        await stream.send(frame(chunk, event_id=tail.offset, event="log"))
+        if not stream.goes_on():
             break
 
 
@@ -113,7 +115,7 @@ class LogTail:
             encoded = text.encode("utf-8", "replace")
             if self.offset > len(encoded):
                 return
-            while self.offset and self.offset < len(encoded) and encoded[self.offset] & 0xC0 == 0x80:  # noqa: PLR2004
+            while self.offset and self.offset < len(encoded) and encoded[self.offset] & 0xC0 == 0x80:
                 self.offset -= 1  # 10xxxxxx continues a character
             self._chars = len(encoded[: self.offset].decode("utf-8"))
         while self._chars < len(text):

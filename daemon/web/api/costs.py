@@ -7,8 +7,8 @@ from aiohttp import web
 
 from ... import keys
 from ...core.costs import HARDWARE, PRICES_AS_OF, cost_usd
-from ...core.spend import JobCost, limit_state, period_start, running, spent_since
 from ...core.jobs import FINISHED
+from ...core.spend import JobCost, limit_state, period_start, running, spent_since
 from ...store.records import Job
 from ..answers import json_answer
 from ..endpoint import Answer, Endpoint
@@ -34,7 +34,7 @@ class Price(msgspec.Struct):
 
 
 class HardwareOptions(msgspec.Struct):
-    """``default``: what a submit takes that names none. Prices were read off the provider's page in ``prices_as_of``."""
+    """``default``: what a submit takes that names none. ``prices_as_of``: when the list was read."""
 
     hardware: list[Price]
     default: str

@@ -83,7 +83,8 @@ async def _body_answer(request: web.Request, seq: int) -> web.Response:
 
 def _is_json(body: bytes) -> bool:
     try:
-        msgspec.json.decode(body)
+        body.decode()
+        msgspec.json.decode(body, type=msgspec.Raw)  # scanned, not built
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True

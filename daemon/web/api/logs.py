@@ -11,11 +11,12 @@ from aiohttp import web
 
 from ... import keys
 from ...core.training_log import Progress, read_progress, read_series
-from ...errors import InvalidRequest, JobNotFound
+from ...errors import InvalidRequest, JobNotFound, RangeNotSatisfiable
 from ...store.records import Job
 from ..answers import json_answer
 from ..endpoint import Answer, Endpoint, Param
 from ..jobs_access import find_job
+from ..problem import problem
 from ..stream import LogChunk, stream_logs
 
 CACHED_CURVES = 32  # jobs; a page asks again with every event, the log is read once for all
@@ -48,7 +49,9 @@ async def get_logs(request: web.Request) -> web.Response:
     if wanted is None:
         return _text(log, 200, headers)
     if not wanted:
-        return _text(b"", 416, {**headers, "Content-Range": f"bytes */{len(log)}"})
+        refusal = problem(RangeNotSatisfiable(f"The log has {len(log)} bytes so far; ask for a byte below that."))
+        refusal.headers["Content-Range"] = f"bytes */{len(log)}"
+        return refusal
     headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{len(log)}"
     return _text(log[wanted.start : wanted.stop], 206, headers)
 
@@ -110,15 +113,9 @@ ENDPOINTS = (
                 content="text/plain",
                 headers={"Content-Range": "bytes FIRST-LAST/SIZE"},
             ),
-            416: Answer(
-                "The range begins after the end",
-                {"type": "string"},
-                content="text/plain",
-                headers={"Content-Range": "bytes */SIZE"},
-            ),
         },
-        params=(Param("Range", "One range of bytes; several are answered with the whole", {"type": "string"}, "header"),),
-        errors=(JobNotFound,),
+        params=(Param("Range", "One range of bytes; of several, all is sent", {"type": "string"}, "header"),),
+        errors=(JobNotFound, RangeNotSatisfiable),
     ),
     Endpoint(
         "GET",

@@ -66,11 +66,11 @@ class ProviderSettings(msgspec.Struct):
 class SettingsBody(msgspec.Struct):
     """Any of the settings; what is left out stays. Documentation only: EffectiveSettings reads the values."""
 
-    webhook_url: str | None | msgspec.UnsetType = msgspec.UNSET
+    webhook_url: str | msgspec.UnsetType | None = msgspec.UNSET
     webhook_allowed_ips: list[str] | msgspec.UnsetType = msgspec.UNSET
     webhook_require_signature: bool | msgspec.UnsetType = msgspec.UNSET
     model: str | msgspec.UnsetType = msgspec.UNSET
-    version_override: str | None | msgspec.UnsetType = msgspec.UNSET
+    version_override: str | msgspec.UnsetType | None = msgspec.UNSET
     hardware: str | msgspec.UnsetType = msgspec.UNSET
     cost_limit_enabled: bool | msgspec.UnsetType = msgspec.UNSET
     cost_limit_amount: float | msgspec.UnsetType = msgspec.UNSET
@@ -124,21 +124,19 @@ async def list_providers(request: web.Request) -> web.Response:
 
 
 async def get_settings(request: web.Request) -> web.Response:
-    return json_answer(await _settings(request, []))
+    return json_answer(await _settings(request))
 
 
 async def put_settings(request: web.Request) -> web.Response:
     values = await read_json(request, dict[str, Any])
-    warnings = await request.app[keys.EFFECTIVE].update(values, now=request.app[keys.CLOCK]())
-    return json_answer(await _settings(request, warnings))
+    await request.app[keys.EFFECTIVE].update(values, now=request.app[keys.CLOCK]())
+    return json_answer(await _settings(request))
 
 
-async def _settings(request: web.Request, warnings: list[str]) -> ProviderSettings:
+async def _settings(request: web.Request) -> ProviderSettings:
     effective = request.app[keys.EFFECTIVE]
-    shown = effective.shown()
-    return msgspec.convert(
-        {**shown, "token": await _token(request), "warnings": warnings or effective.warnings()}, ProviderSettings
-    )
+    shown = {**effective.shown(), "token": await _token(request), "warnings": effective.warnings()}
+    return msgspec.convert(shown, ProviderSettings)
 
 
 async def _token(request: web.Request) -> TokenView:

@@ -155,7 +155,8 @@ async def _shown(request: web.Request) -> Publishing:
         stored = [key for key in secrets if await store.secrets.get(secret_name(destination.name, key)) is not None]
         options = {key: value for key, value in destination.options.items() if key not in SECRET_OPTIONS}
         shown.append(DestinationView(destination.name, destination.type, options, stored))
-    return Publishing(shown, sorted(request.app[keys.DESTINATION_TYPES]))
+    types: frozenset[str] = request.app[keys.DESTINATION_TYPES]
+    return Publishing(shown, sorted(types))
 
 
 ENDPOINTS = (
@@ -174,6 +175,6 @@ ENDPOINTS = (
         {200: Answer("What is in force now", Publishing)},
         body=PublishingBody,
         errors=(InvalidSetting, InvalidRequest),
-        description="All or nothing. token and secret_access_key are write-only: left out they stay, null removes them.",
+        description="All or nothing. token and secret_access_key are write-only: left out they stay, null removes.",
     ),
 )

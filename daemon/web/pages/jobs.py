@@ -138,8 +138,10 @@ ENDPOINTS = (
         "/static/{name}",
         static.get_asset,
         "A file that pages need",
-        {200: Answer("The file", {"type": "string"}, content="text/css", also=("text/javascript",)),
-         304: Answer("Not changed", content=None)},
+        {
+            200: Answer("The file", {"type": "string"}, content="text/css", also=("text/javascript",)),
+            304: Answer("Not changed", content=None),
+        },
         errors=(NotFound,),
     ),
 )

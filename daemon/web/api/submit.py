@@ -1,0 +1,106 @@
+"""Submitting a job, and what it would cost. What a submit means is ``replicate/submit.py``'s matter."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from aiohttp import web
+
+from ... import keys
+from ...core.estimate import Estimate, estimate
+from ...core.jobs import JobStatus
+from ...errors import (
+    ArchiveTooLarge,
+    ConfigInvalid,
+    CostLimitExceeded,
+    DatasetEmpty,
+    DatasetUnreadable,
+    IdempotencyConflict,
+    ProviderError,
+    ProviderUnavailable,
+    TokenMissing,
+    WebhookUrlInvalid,
+)
+from ...replicate.request import SubmitRequest
+from ..answers import json_answer, read_json
+from ..endpoint import Answer, Endpoint, Param
+
+HISTORY_JOBS = 20  # finished jobs like this one that an estimate looks back on
+_HISTORY_PAGE = 500  # newest completed jobs that are searched for them
+
+
+class Submitted(msgspec.Struct):
+    """``idempotent_hit``: the job was there already, nothing was sent."""
+
+    success: bool
+    job_id: str
+    provider_job_id: str | None
+    status: JobStatus
+    cost_estimate: Estimate | None
+    cost_limit_warning: str | None
+    data_uploaded: bool
+    idempotent_hit: bool
+
+
+class DryRun(msgspec.Struct):
+    """What would be sent; secrets are redacted."""
+
+    dry_run: Literal[True]
+    request: dict[str, Any]
+
+
+async def submit_job(request: web.Request) -> web.Response:
+    order = await read_json(request, SubmitRequest)
+    result = await request.app[keys.SUBMITTER].submit(order, idempotency_key=request.headers.get("Idempotency-Key"))
+    return json_answer(result.body, status=result.status_code)
+
+
+async def cost_estimate(request: web.Request) -> web.Response:
+    order = await read_json(request, SubmitRequest)
+    effective, store = request.app[keys.EFFECTIVE], request.app[keys.STORE]
+    model = effective.model if order.model is None else order.model.partition(":")[0]
+    hardware = order.hardware or effective.hardware
+    jobs, _, _ = await store.jobs.list(status=JobStatus.COMPLETED, limit=_HISTORY_PAGE)
+    alike = [
+        job.cost_usd for job in jobs if (job.model, job.hardware) == (model, hardware) and job.cost_usd is not None
+    ]
+    return json_answer(estimate(alike[:HISTORY_JOBS], f"{model} on {hardware}"))
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/api/cloud/jobs/submit",
+        submit_job,
+        "Submit a training, or any Replicate model",
+        {
+            200: Answer("The same order was there already, or a dry run", (Submitted, DryRun)),
+            201: Answer("Submitted", Submitted),
+        },
+        body=SubmitRequest,
+        params=(
+            Param("Idempotency-Key", "Same key, same body: one job", {"type": "string", "maxLength": 255}, "header"),
+        ),
+        errors=(
+            ConfigInvalid,
+            DatasetEmpty,
+            DatasetUnreadable,
+            WebhookUrlInvalid,
+            CostLimitExceeded,
+            IdempotencyConflict,
+            TokenMissing,
+            ArchiveTooLarge,
+            ProviderError,
+            ProviderUnavailable,
+        ),
+    ),
+    Endpoint(
+        "POST",
+        "/api/cloud/cost-estimate",
+        cost_estimate,
+        "What a submit would cost",
+        {200: Answer("null where no finished job is like it", Estimate | None)},
+        body=SubmitRequest,
+    ),
+)

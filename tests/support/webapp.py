@@ -1,0 +1,119 @@
+"""The web application on a real port over a real store, with the sandbox as its provider where a test wants one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from daemon.config import load_settings
+from daemon.core.prediction import parse_prediction
+from daemon.replicate.client import ReplicateClient
+from daemon.replicate.feeds import StatusFeed
+from daemon.replicate.submit import Submitter
+from daemon.replicate.token import TokenSource
+from daemon.replicate.webhook_secret import WebhookSecrets
+from daemon.store.effective import EffectiveSettings
+from daemon.store.records import Appended, IncomingEvent
+from daemon.store.store import Store
+from daemon.web.application import WebParts, make_app
+
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
+
+
+@dataclass
+class Served:
+    """The running application and what is behind it."""
+
+    url: str
+    app: web.Application
+    store: Store
+    session: aiohttp.ClientSession
+    wakes: list[None] = field(default_factory=list)
+    _ids: int = 0
+
+    async def call(self, method: str, path: str, *, status: int = 200, **options: Any) -> Any:
+        """The JSON answer; the status must be ``status``."""
+        async with self.session.request(method, self.url + path, **options) as answer:
+            body = await answer.read()
+            assert answer.status == status, body
+            wanted = "application/json" if status < 400 else "application/problem+json"
+            assert answer.content_type == wanted
+            return json.loads(body)
+
+    async def get(self, path: str, *, status: int = 200, **options: Any) -> Any:
+        return await self.call("GET", path, status=status, **options)
+
+    async def problem(self, method: str, path: str, *, status: int, code: str, **options: Any) -> Any:
+        """The problem object of a refusal."""
+        found = await self.call(method, path, status=status, **options)
+        assert found["code"] == code, found
+        assert found["detail"]
+        return found
+
+    async def event(self, provider_id: str | None = "p1", *, raw: bytes | None = None, **prediction: Any) -> Appended:
+        """Append one event to the journal, as the receiver would."""
+        self._ids += 1
+        body = raw
+        if body is None:
+            content = {"id": provider_id, "status": "processing", "model": "acme/shapes", **prediction}
+            body = json.dumps(content).encode()
+        incoming = IncomingEvent(
+            webhook_id=f"msg_{self._ids}",
+            timestamp=str(int(time.time())),
+            signature="v1,c2lnbmF0dXJl",
+            body=body,
+            received_at=time.time(),
+            source="webhook",
+            source_ip="127.0.0.1",
+            verified=True,
+        )
+        return await self.store.journal.append(incoming, parse_prediction(body))
+
+
+@contextlib.asynccontextmanager
+async def running_app(
+    directory: Path,
+    *,
+    replicate_url: str = NOWHERE,
+    environ: Mapping[str, str] | None = None,
+    clock: Callable[[], float] = time.time,
+    **parts: Any,
+) -> AsyncIterator[Served]:
+    """A served application over a fresh store in ``directory``."""
+    environment = {"HOME": str(directory), "REPLICATE_BASE_URL": replicate_url, **(environ or {})}
+    settings = load_settings(environ=environment)
+    async with (
+        Store.open(None, directory / "data") as store,
+        aiohttp.ClientSession() as outgoing,
+        aiohttp.ClientSession() as session,
+    ):
+        effective = EffectiveSettings(settings, store.settings)
+        await effective.load()
+        tokens = TokenSource(settings, store.secrets)
+        client = ReplicateClient(outgoing, tokens.get, settings.replicate_base_url)
+        wakes: list[None] = []
+        everything: dict[str, Any] = {
+            "settings": settings,
+            "store": store,
+            "effective": effective,
+            "client": client,
+            "tokens": tokens,
+            "webhook_secrets": WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=clock),
+            "submitter": Submitter(store, effective, client, tokens, now=clock),
+            "status_feed": StatusFeed(outgoing, settings.status_url, time.monotonic),
+            "wake_delivery": lambda: wakes.append(None),
+            "clock": clock,
+            **parts,
+        }
+        app = make_app(WebParts(**everything))
+        async with TestServer(app) as server:
+            yield Served(str(server.make_url("")).rstrip("/"), app, store, session, wakes)
