@@ -35,6 +35,7 @@ ROOMS = {
     "__init__": set[str](),
 }
 READS_ENVIRONMENT = {
+    "app.py": "the key that the service manager passed: CREDENTIALS_DIRECTORY",
     "config.py": "the daemon's settings",
     "systemd.py": "what the service manager says to this one process: NOTIFY_SOCKET, LISTEN_FDS",
     "cli/environment.py": "where a client command finds the daemon: TUNERD_URL, TUNERD_ADMIN_TOKEN",
