@@ -1,0 +1,143 @@
+"""Composition root: the only file that knows every other. Opens the parts, wires them, closes them in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp import web
+
+from .config import Settings
+from .errors import Misconfigured
+from .replicate.client import ReplicateClient
+from .replicate.feeds import StatusFeed
+from .replicate.reconcile import Reconciler
+from .replicate.submit import Submitter
+from .replicate.token import TokenSource
+from .replicate.webhook_secret import WebhookSecrets
+from .store.effective import EffectiveSettings
+from .store.records import Job
+from .store.store import Store
+from .web.application import WebParts, begin_drain, make_app
+
+if TYPE_CHECKING:
+    from .delivery.workflow import DeliveryWorker
+
+# One outgoing call: 10 s to connect, 60 s of silence. The whole is each caller's own matter: a download is long.
+CLIENT_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+
+WAKE_PAUSE = 0.25  # seconds between two looks for due deliveries: a flood of events is one reason to look, not thousands
+WAKE_IDLE = 60.0  # seconds; the worker sweeps by itself too
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The open daemon: its web application, and what runs behind it by name."""
+
+    web: web.Application
+    background: dict[str, Callable[[], Awaitable[Any]]]
+
+    def start_background(self) -> list[asyncio.Task[Any]]:
+        """Start what runs behind the receiver. None of these tasks ever ends while all is well."""
+        return [asyncio.create_task(_run(run), name=name) for name, run in self.background.items()]
+
+    def drain(self) -> None:
+        """Take no more events, let streams end."""
+        begin_drain(self.web)
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Everything that ``settings`` ask for, open and wired. Raises ``Misconfigured`` where it cannot be opened."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(
+            Store.open(settings.database_url, settings.data_dir, secret_key=_credential("tunerd.key"))
+        )
+        effective = EffectiveSettings(settings, store.settings)
+        await effective.load()
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(trust_env=True, timeout=CLIENT_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
+        )
+        tokens = TokenSource(settings, store.secrets)
+        client = ReplicateClient(session, tokens.get, settings.replicate_base_url)
+        secrets = WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=time.time)
+        submitter = Submitter(store, effective, client, tokens, now=time.time)
+        background: dict[str, Callable[[], Awaitable[Any]]] = {"journal": store.wait_failed}
+        wake_delivery: Callable[[], None] = _nothing
+        if settings.role != "ingest":
+            reconciler = Reconciler(store, client, submitter, interval=settings.reconcile_seconds, now=time.time)
+            worker = await stack.enter_async_context(_delivery(settings, store, session, client))
+            background |= {"reconcile": reconciler.run, "delivery": worker.watch}
+            background["delivery wake-up"] = lambda: _wake_on_events(store, worker)
+            wake_delivery = worker.wake
+        yield Parts(
+            web=make_app(
+                WebParts(
+                    settings=settings,
+                    store=store,
+                    effective=effective,
+                    client=client,
+                    tokens=tokens,
+                    webhook_secrets=secrets,
+                    submitter=submitter,
+                    status_feed=StatusFeed(session, settings.status_url, time.time),
+                    destination_types=frozenset({"local"}),
+                    checks={"store": store.ping, "webhook_secret": lambda: _secret_known(secrets)},
+                    wake_delivery=wake_delivery,
+                )
+            ),
+            background=background,
+        )
+
+
+def _delivery(
+    settings: Settings, store: Store, session: aiohttp.ClientSession, client: ReplicateClient
+) -> DeliveryWorker:
+    from .delivery.workflow import DeliveryWorker  # noqa: PLC0415 - a node that only receives does not load it
+
+    async def fresh_output(job: Job) -> bytes | None:
+        return await client.get(job.provider_job_id, job.api_kind) if job.provider_job_id else None
+
+    return DeliveryWorker(settings, store, session, fresh_output)
+
+
+async def _wake_on_events(store: Store, worker: DeliveryWorker) -> None:
+    """Any change in the store may be a job that finished; the worker looks for itself."""
+    async with store.journal.subscribe() as changes:
+        while True:
+            await changes.wait(WAKE_IDLE)
+            worker.wake()
+            await asyncio.sleep(WAKE_PAUSE)
+
+
+async def _secret_known(secrets: WebhookSecrets) -> str:
+    """Can signatures be judged? Without a token and a secret they cannot: events are answered 503 until then."""
+    return f"{len(await secrets.get())} known"
+
+
+def _credential(name: str) -> bytes | None:
+    """A secret that the service manager passed in (``LoadCredential=``), without trailing blanks."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return None
+    try:
+        return (Path(folder) / name).read_bytes().strip()
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        raise Misconfigured(f"credential {name}: cannot be read: {problem.strerror}.") from None
+
+
+async def _run(run: Callable[[], Awaitable[Any]]) -> Any:
+    return await run()
+
+
+def _nothing() -> None:
+    pass
