@@ -33,8 +33,9 @@ class TokenSource:
         if self._pinned is not None:
             return self._pinned
         if not self._loaded:
-            self._stored = await self._secrets.get(_NAME)
-            self._loaded = True
+            stored = await self._secrets.get(_NAME)
+            if not self._loaded:  # else a put or delete came in between
+                self._stored, self._loaded = stored, True
         return self._stored
 
     async def source(self) -> Literal["environment", "stored"] | None:

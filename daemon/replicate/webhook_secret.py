@@ -99,8 +99,9 @@ class WebhookSecrets:
     async def _load(self, token: str) -> _Cached | None:
         if not self._loaded:
             stored = await self._secrets.get(_NAME)
-            self._cached = _decode(stored) if stored else None
-            self._loaded = True
+            if not self._loaded:  # else another reader, or a fetch, was faster and knows more
+                self._cached = _decode(stored) if stored else None
+                self._loaded = True
         return self._cached if self._cached is not None and self._cached.token == token else None
 
     def _keys(self, cached: _Cached) -> tuple[bytes, ...]:
