@@ -115,7 +115,7 @@ def _config(database_url: str) -> DBOSConfig:
         "log_level": "WARNING",
         "enable_otlp": False,
         "sys_db_pool_size": 5,
-        "notification_listener_polling_interval_sec": 5.0,  # we send no notifications
+        "notification_listener_polling_interval_sec": 0.25,  # we send none; closing waits for this pause
         "scheduler_polling_interval_sec": 3600.0,  # and have no schedules
     }
 
