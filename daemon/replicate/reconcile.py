@@ -136,7 +136,7 @@ class Reconciler:
         if news:
             appended = await append_answer(self._store.journal, body, prediction, now=self._now())
             news = not appended.duplicate
-            log.info("reconcile.news", job_id=job.job_id, provider_job_id=prediction.id, event=appended.kind.value)
+            log.info("reconcile.news", job_id=job.job_id, provider_job_id=prediction.id, kind=appended.kind.value)
         await self._store.jobs.set_checked(job.job_id, now=self._now(), check_after=None)
         return news
 

@@ -54,8 +54,8 @@ async def test_a_training_from_submit_to_the_file_on_disk(daemon: Daemon, sandbo
     events = (await daemon.get(f"/api/cloud/jobs/{job['job_id']}/events"))["events"]
     assert events[0]["event"] == "start"
     assert "logs" in {event["event"] for event in events}
-    assert events[-1]["event"] == "completed"
-    assert all(event["verified"] and event["source"] == "webhook" for event in events)
+    assert "completed" in {event["event"] for event in events if event["source"] == "webhook"}
+    assert all(event["verified"] for event in events)
     async with daemon.session.get(f"{daemon.url}/api/cloud/jobs/{job['job_id']}/logs") as log:
         text = await log.text()
     async with daemon.session.get(f"{daemon.url}/api/cloud/events/{events[-1]['seq']}/body") as body:
