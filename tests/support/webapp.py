@@ -25,6 +25,7 @@ from daemon.store.effective import EffectiveSettings
 from daemon.store.records import Appended, IncomingEvent
 from daemon.store.store import Store
 from daemon.web.application import WebParts, make_app
+from daemon.web.runner import make_runner
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
 
@@ -35,6 +36,7 @@ class Served:
 
     url: str
     app: web.Application
+    server: TestServer
     store: Store
     session: aiohttp.ClientSession
     wakes: list[None] = field(default_factory=list)
@@ -79,6 +81,17 @@ class Served:
         return await self.store.journal.append(incoming, parse_prediction(body))
 
 
+class Server(TestServer):
+    """aiohttp's test server over the daemon's own runner: raw bodies, deadlines."""
+
+    def __init__(self, app: web.Application, options: Mapping[str, Any]) -> None:
+        super().__init__(app)
+        self._options = {"shutdown_seconds": 1.0, **options}
+
+    async def _make_runner(self, **_: Any) -> web.BaseRunner:
+        return make_runner(self.app, **self._options)
+
+
 @contextlib.asynccontextmanager
 async def running_app(
     directory: Path,
@@ -86,9 +99,10 @@ async def running_app(
     replicate_url: str = NOWHERE,
     environ: Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.time,
+    runner: Mapping[str, Any] | None = None,
     **parts: Any,
 ) -> AsyncIterator[Served]:
-    """A served application over a fresh store in ``directory``."""
+    """A served application over a fresh store in ``directory``. ``runner`` goes to ``make_runner``."""
     environment = {"HOME": str(directory), "REPLICATE_BASE_URL": replicate_url, **(environ or {})}
     settings = load_settings(environ=environment)
     async with (
@@ -115,5 +129,5 @@ async def running_app(
             **parts,
         }
         app = make_app(WebParts(**everything))
-        async with TestServer(app) as server:
-            yield Served(str(server.make_url("")).rstrip("/"), app, store, session, wakes)
+        async with Server(app, runner or {}) as server:
+            yield Served(str(server.make_url("")).rstrip("/"), app, server, store, session, wakes)
