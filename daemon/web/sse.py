@@ -19,9 +19,10 @@ from ..errors import InvalidRequest
 from ..store.wakeups import Subscription
 
 HEARTBEAT_SECONDS = 15.0  # proxies close connections that are silent for 30 to 60 s
+LOOK_AGAIN_SECONDS = 2.0  # what another node on the same database appended wakes nobody here
 STALLED_SECONDS = 60.0  # a client that takes nothing for so long is gone
 DRAIN_SECONDS = 1.0  # enough for a client that reads; one that does not must not hold up the stop
-COALESCE_SECONDS = 0.02  # after a wake-up: appends come in bursts, one read serves them all
+COALESCE_SECONDS = 0.05  # after a wake-up: appends come in bursts, one read serves them all
 
 log = structlog.get_logger()
 _encoder = msgspec.json.Encoder()
@@ -55,6 +56,8 @@ class EventStream:
         self._request = request
         self._response = response
         self._draining = request.app[keys.DRAINING]
+        self._time = asyncio.get_running_loop().time
+        self._sent_at = self._time()
 
     def goes_on(self) -> bool:
         """Whether to go on: false once the daemon drains or the client is gone."""
@@ -64,12 +67,14 @@ class EventStream:
         """Write; ``TimeoutError`` when the client takes nothing for ``STALLED_SECONDS``."""
         async with asyncio.timeout(STALLED_SECONDS):
             await self._response.write(frames)
+        self._sent_at = self._time()
 
     async def wait(self, subscription: Subscription) -> None:
         """Until something may have changed; keeps the connection alive meanwhile."""
-        if not await subscription.wait(HEARTBEAT_SECONDS):
+        changed = await subscription.wait(min(LOOK_AGAIN_SECONDS, HEARTBEAT_SECONDS))
+        if self._time() - self._sent_at >= HEARTBEAT_SECONDS:
             await self.send(b": keep-alive\n\n")
-        elif self.goes_on():
+        if changed and self.goes_on():
             await asyncio.sleep(COALESCE_SECONDS)
 
 
