@@ -55,7 +55,7 @@ class FilesApi:
             raise answers.Problem(400, detail="The filename is longer than 255 bytes", status=400)
         content_type = fields.get("type", content_type.encode()).decode()
         metadata = _metadata(fields.get("metadata", b"{}"))
-        upload = self._p.uploads.add(name=name, content_type=content_type, data=bytes(data), metadata=metadata)
+        upload = await self._p.uploads.add(name=name, content_type=content_type, data=bytes(data), metadata=metadata)
         return self._p.answer(self._p.uploads.show(upload), created=True, status=201)
 
     async def _read(self, part: BodyPartReader, limit: int) -> bytearray:

@@ -25,7 +25,6 @@ class Faults(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     extra_keys: dict[str, Any] = {}  # added to every prediction object
     timestamp_digits: int | None = None  # fractional digits of every time; None = as each backend writes them
     start_status: Literal["starting", "processing"] = "starting"  # in the start webhook; both have been seen
-    log_style: Literal["tqdm", "plain"] = "tqdm"
 
     # -- the API
     api_match: str = ""  # regular expression searched in "METHOD /path"; the API faults below hit only these

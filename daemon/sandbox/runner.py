@@ -12,6 +12,7 @@ import msgspec
 from .behaviour import ERRORS, Behaviour
 from .outputs import Outputs
 from .records import Record
+from .tasks import spawn
 from .training_text import bar, closing_lines, opening_lines, traceback_lines
 from .webhooks import Sender
 
@@ -39,10 +40,9 @@ class Runner:
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
 
     def start(self, record: Record) -> None:
-        tasks = [asyncio.create_task(self._run(record), name=f"run {record.id}")]
-        tasks[0].add_done_callback(_report)
+        tasks = [spawn(self._run(record), f"run of {record.id}")]
         if record.deadline is not None:
-            tasks.append(asyncio.create_task(self._stop_at_deadline(record, record.deadline)))
+            tasks.append(spawn(self._stop_at_deadline(record, record.deadline), f"deadline of {record.id}"))
         self._tasks[record.id] = tasks
 
     def cancel(self, record: Record) -> None:
@@ -116,9 +116,10 @@ class Runner:
         record.logs += closing_lines(plan.steps)
         if plan.shape == "list" and plan.output is msgspec.UNSET and isinstance(output, list):
             for count in range(1, len(output)):  # an iterator model: what it has yielded so far
+                await self._sleep(plan.run_seconds / len(output) / 2)
                 record.output = output[:count]
                 self._sender.offer(record, "output")
-                await self._sleep(plan.run_seconds / len(output) / 10)
+            await self._sleep(plan.run_seconds / len(output) / 2)
         record.output = output
         if plan.stream or plan.shape == "list":
             self._sender.offer(record, "output")
@@ -178,10 +179,3 @@ def file_names(name: str, count: int) -> list[str]:
         return [name]
     stem, dot, suffix = name.rpartition(".")
     return [f"{stem}-{number}{dot}{suffix}" if dot else f"{name}-{number}" for number in range(count)]
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    """A run that broke would look like a stuck prediction: say so."""
-    if not task.cancelled() and (problem := task.exception()) is not None:
-        context = {"message": f"sandbox: {task.get_name()} broke", "exception": problem, "task": task}
-        task.get_loop().call_exception_handler(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -73,7 +74,9 @@ async def post(
     signed = {"webhook-id": webhook_id, "webhook-timestamp": stamp, "webhook-signature": signature}
     headers = {"content-type": "application/json"} | {name: value for name, value in signed.items() if value}
     try:
-        async with session.post(url, data=body, headers=headers, allow_redirects=False, timeout=_TIMEOUT) as answer:
+        async with session.post(
+            url, data=io.BytesIO(body), headers=headers, allow_redirects=False, timeout=_TIMEOUT
+        ) as answer:
             return answer.status, await answer.text(errors="replace")
     except (aiohttp.ClientError, TimeoutError, OSError) as problem:
         return 0, str(problem) or type(problem).__name__

@@ -58,7 +58,9 @@ class Sandbox:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = socket.create_server((self._host, self._port), family=family)  # OSError where the port is taken
         port = listener.getsockname()[1]
-        shown = f"[{self._host}]" if family is socket.AF_INET6 else self._host
+        # Everywhere is no address that a client could call, and plain http is for loopback.
+        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 - replaced, not bound
+        shown = f"[{host}]" if family is socket.AF_INET6 else host
         self.platform = Platform(
             url=f"http://{shown}:{port}",
             speed=self._speed,

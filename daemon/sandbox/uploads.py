@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -21,6 +22,8 @@ class Upload:
     name: str
     content_type: str
     data: bytes
+    md5: str
+    sha256: str
     metadata: dict[str, Any] = field(default_factory=dict)
     created_at: float
     expires_at: float
@@ -32,13 +35,16 @@ class Uploads:
         self.signing_secret = ids.webhook_secret(rng).removeprefix("whsec_")
         self._url, self._faults, self._clock, self._rng = url, faults, clock, rng
 
-    def add(self, *, name: str, content_type: str, data: bytes, metadata: dict[str, Any]) -> Upload:
+    async def add(self, *, name: str, content_type: str, data: bytes, metadata: dict[str, Any]) -> Upload:
         now = self._clock()
+        md5, sha256 = await asyncio.to_thread(_digests, data)
         upload = Upload(
             id=ids.file_id(self._rng),
             name=name,
             content_type=content_type,
             data=data,
+            md5=md5,
+            sha256=sha256,
             metadata=metadata,
             created_at=now,
             expires_at=now + self._faults.file_ttl,
@@ -66,16 +72,19 @@ class Uploads:
         return base64.b64encode(hmac.digest(self.signing_secret.encode(), signed, hashlib.sha256)).decode()
 
     def show(self, upload: Upload) -> dict[str, Any]:
-        md5 = hashlib.md5(upload.data, usedforsecurity=False).hexdigest()
         return {
             "id": upload.id,
             "name": upload.name,
             "content_type": upload.content_type,
             "size": len(upload.data),
-            "etag": md5,
-            "checksums": {"sha256": hashlib.sha256(upload.data).hexdigest(), "md5": md5},
+            "etag": upload.md5,
+            "checksums": {"sha256": upload.sha256, "md5": upload.md5},
             "metadata": upload.metadata,
             "created_at": stamp(upload.created_at, 3),
             "expires_at": stamp(upload.expires_at, 3),
             "urls": {"get": f"{self._url}/v1/files/{upload.id}"},
         }
+
+
+def _digests(data: bytes) -> tuple[str, str]:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest(), hashlib.sha256(data).hexdigest()

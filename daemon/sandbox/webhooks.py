@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
@@ -21,6 +22,7 @@ from .encoders import encode
 from .faults import Faults
 from .records import Record
 from .signing import Secrets
+from .tasks import spawn
 
 RETRY_SECONDS = (1, 2, 4, 8, 16, 32)  # the last one about a minute after the end; the true schedule is not published
 _KEPT_ATTEMPTS = 10_000  # for tests and /_sandbox/state
@@ -51,7 +53,7 @@ class _Channel:
     """What is to be sent for one prediction, in order."""
 
     def __init__(self) -> None:
-        self.waiting: asyncio.Queue[_Message] = asyncio.Queue()
+        self.waiting: asyncio.Queue[_Message | None] = asyncio.Queue()  # None: nothing comes any more
         self.last_progress = float("-inf")  # event loop time
         self.held: list[_Message] = []  # by webhook_reorder
 
@@ -86,18 +88,23 @@ class Sender:
 
     def offer(self, record: Record, event: str) -> None:
         """Tell the record's webhook, where it wants to hear of ``event``. Never waits."""
-        if record.webhook is None or event not in record.events:
+        if record.webhook is None:
             return
         channel = self._channel(record)
-        if event in {"logs", "output"}:
-            now = asyncio.get_running_loop().time()
-            busy = now - channel.last_progress < self._faults.webhook_throttle / self._speed
-            if busy or not channel.waiting.empty():
-                return
-            channel.last_progress = now
-        if event in self._faults.webhook_drop:
-            return
-        channel.waiting.put_nowait(_Message(record, event, ids.webhook_id(self._rng), self._encode(record)))
+        wanted = event in record.events and event not in self._faults.webhook_drop
+        if wanted and (event not in {"logs", "output"} or self._admits(channel)):
+            channel.waiting.put_nowait(_Message(record, event, ids.webhook_id(self._rng), self._encode(record)))
+        if event == "completed":
+            channel.waiting.put_nowait(None)
+
+    def _admits(self, channel: _Channel) -> bool:
+        """Whether an update may go out now. One bucket for logs and output, as in Cog."""
+        now = asyncio.get_running_loop().time()
+        busy = now - channel.last_progress < self._faults.webhook_throttle / self._speed
+        if busy or not channel.waiting.empty():
+            return False
+        channel.last_progress = now
+        return True
 
     def _channel(self, record: Record) -> _Channel:
         channel = self._channels.get(record.id)
@@ -106,8 +113,8 @@ class Sender:
             self._spawn(self._work(channel))
         return channel
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.create_task(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = spawn(work, "webhook sender")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -122,26 +129,21 @@ class Sender:
         return encoded + b"\n" if self._faults.webhook_trailing_newline else encoded
 
     async def _work(self, channel: _Channel) -> None:
-        while True:
-            message = await channel.waiting.get()
+        while (message := await channel.waiting.get()) is not None:
             for each in self._reordered(channel, message):
                 await self._send(each)
-            if message.event == "completed":
-                return
+        for each in reversed(channel.held):
+            await self._send(each)
 
     def _reordered(self, channel: _Channel, message: _Message) -> list[_Message]:
         """What is sent now. Reordered, each pair is swapped and the end overtakes at least the last one."""
-        if message.event == "completed":
-            late, channel.held = channel.held, []
-            return [message, *reversed(late)]
-        if not self._faults.webhook_reorder:
+        if not self._faults.webhook_reorder or message.event == "completed":
             return [message]
-        first, *rest = [*channel.held, message]
-        if len(rest) < 2:  # keep one: the end is to overtake it
-            channel.held = [first, *rest]
+        channel.held.append(message)
+        if len(channel.held) < 3:  # keep one: the end is to overtake it
             return []
-        channel.held = rest[1:]
-        return [rest[0], first]
+        first, second, *channel.held = channel.held
+        return [second, first]
 
     async def _send(self, message: _Message) -> None:
         for _ in range(1 + self._faults.webhook_duplicates):
@@ -174,7 +176,7 @@ class Sender:
         try:
             async with self._session.post(
                 message.record.webhook,
-                data=wire,
+                data=io.BytesIO(wire),
                 headers=headers,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=self._faults.webhook_timeout),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -25,6 +26,15 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 async def receiver() -> AsyncIterator[Receiver]:
     async with running_receiver() as running:
         yield running
+
+
+async def eventually(check: Callable[[], bool]) -> None:
+    """Wait until ``check`` holds; ten seconds at most."""
+    for _ in range(500):
+        if check():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come to hold within ten seconds")
 
 
 class Api:

@@ -79,7 +79,18 @@ async def test_the_answer_to_a_create_is_not_that_to_a_get(api: Api) -> None:
         assert answer.status == 201
         assert answer.headers["ratelimit-remaining"] == "599"
     assert b"\\u003cAlice\\u003e" in raw and raw.endswith(b"}\n")
-    assert list(created) == "id model version input logs error status created_at urls data_removed".split()
+    assert list(created) == [
+        "id",
+        "model",
+        "version",
+        "input",
+        "logs",
+        "error",
+        "status",
+        "created_at",
+        "urls",
+        "data_removed",
+    ]
     assert re.fullmatch(r"[0-9a-z]{26}", created["id"])
     shown = await api.get(created["id"])
     assert shown["created_at"] != created["created_at"]
