@@ -131,8 +131,9 @@ def _archive_name(file: Path, dataset: Dataset) -> str:
     if dataset.captions != "textfile":
         return file.name
     sidecar = file.with_suffix(".txt")
-    caption = " ".join(sidecar.read_text(encoding="utf-8").split()) if sidecar.exists() else ""
-    name = "".join(c for c in caption.replace("/", " ").replace("\\", " ") if c.isprintable()).strip(". ")
+    caption = sidecar.read_text(encoding="utf-8") if sidecar.exists() else ""
+    words = caption.replace("/", " ").replace("\\", " ").split()
+    name = "".join(character for character in " ".join(words) if character.isprintable()).strip(". ")
     if len(name.encode()) > _NAME_BYTES:
         raise DatasetUnreadable(
             f"{sidecar.name}: the caption has more than {_NAME_BYTES} bytes; the trainer reads captions of an uploaded "

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from daemon.config import Settings, load_settings
 from daemon.replicate.client import ReplicateClient
@@ -20,6 +22,7 @@ from daemon.sandbox.server import Sandbox
 from daemon.store.effective import EffectiveSettings
 from daemon.store.store import Store
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 WEBHOOK = "https://hooks.example.com"
 
 
@@ -57,7 +60,6 @@ class World:
     client: ReplicateClient
     submitter: Submitter
     reconciler: Reconciler
-    requests_before: int = field(default=0)
 
     def calls(self, method: str, path: str) -> list[str]:
         """The paths of the API requests that were made, by method and a part of the path."""
@@ -121,9 +123,7 @@ def make_world(
         )
         submitter = Submitter(store, effective, client, tokens, now=clock, sleep=clock.sleep)
         reconciler = Reconciler(store, client, submitter, interval=settings.reconcile_seconds, now=clock)
-        return World(
-            settings, store, sandbox, session, clock, effective, tokens, client, submitter, reconciler
-        )
+        return World(settings, store, sandbox, session, clock, effective, tokens, client, submitter, reconciler)
 
     return make
 
@@ -131,3 +131,42 @@ def make_world(
 @pytest.fixture
 async def world(make_world: Callable[..., Awaitable[World]]) -> World:
     return await make_world()
+
+
+class Counterpart:
+    """A real server whose answers a test lists; the last one is repeated."""
+
+    url: str
+
+    def __init__(self) -> None:
+        self.answers: list[Handler] = []
+        self.seen: list[web.Request] = []
+        self.bodies: list[bytes] = []
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.bodies.append(await request.read())
+        self.seen.append(request)
+        return await self.answers[min(len(self.seen), len(self.answers)) - 1](request)
+
+    def say(self, *answers: dict[str, Any] | Handler) -> None:
+        def fixed(answer: dict[str, Any]) -> Handler:
+            async def handler(_: web.Request) -> web.Response:
+                return web.json_response(**answer)
+
+            return handler
+
+        self.answers = [fixed(answer) if isinstance(answer, dict) else answer for answer in answers]
+
+
+@pytest.fixture
+async def counterpart() -> AsyncIterator[Counterpart]:
+    part = Counterpart()
+    app = web.Application(client_max_size=2**30)
+    app.router.add_route("*", "/{rest:.*}", part.handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    part.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield part
+    await runner.cleanup()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.replicate.conftest import Clock, World
+from tests.replicate.conftest import Clock, Counterpart, World
 
 from daemon.core.prediction import parse_prediction
 from daemon.errors import ProviderError, ProviderUnavailable, TokenMissing
@@ -18,47 +17,7 @@ from daemon.replicate.client import ReplicateClient
 from daemon.replicate.retry import RetryPolicy
 from daemon.replicate.transport import Ambiguous, NotSent, Throttled
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TOKEN = "r8_" + "a" * 37
-
-
-class Counterpart:
-    """A real server whose answers a test lists; the last one is repeated."""
-
-    url: str
-
-    def __init__(self) -> None:
-        self.answers: list[Handler] = []
-        self.seen: list[web.Request] = []
-        self.bodies: list[bytes] = []
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.bodies.append(await request.read())
-        self.seen.append(request)
-        return await self.answers[min(len(self.seen), len(self.answers)) - 1](request)
-
-    def say(self, *answers: dict[str, Any] | Handler) -> None:
-        def fixed(answer: dict[str, Any]) -> Handler:
-            async def handler(_: web.Request) -> web.Response:
-                return web.json_response(**answer)
-
-            return handler
-
-        self.answers = [fixed(answer) if isinstance(answer, dict) else answer for answer in answers]
-
-
-@pytest.fixture
-async def counterpart() -> AsyncIterator[Counterpart]:
-    part = Counterpart()
-    app = web.Application(client_max_size=2**30)
-    app.router.add_route("*", "/{rest:.*}", part.handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    part.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield part
-    await runner.cleanup()
 
 
 @pytest.fixture

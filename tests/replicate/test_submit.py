@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.replicate.conftest import WEBHOOK, World
+from tests.replicate.conftest import WEBHOOK, Counterpart, World
 
 from daemon.core.jobs import JobStatus
 from daemon.errors import (
@@ -39,7 +39,9 @@ SECRET = "hf_" + "T" * 30
 
 def sent(world: World) -> list[dict[str, Any]]:
     """The bodies of the create calls."""
-    creates = [c for c in world.sandbox.requests if c.method == "POST" and c.path.endswith(("/predictions", "/trainings"))]
+    creates = [
+        c for c in world.sandbox.requests if c.method == "POST" and c.path.endswith(("/predictions", "/trainings"))
+    ]
     return [json.loads(call.body) for call in creates]
 
 
@@ -96,11 +98,21 @@ async def test_a_version_is_sent_as_given(world: World) -> None:
     assert world.calls("GET", "/models/") == []  # nothing had to be looked up
 
 
-async def test_an_official_model_without_versions_is_called_by_its_name(world: World) -> None:
-    model = world.sandbox.platform.catalog.models["acme/hello"]
-    model.visibility = "public"
-    await world.submitter.submit(HELLO)
-    assert world.calls("POST", "/v1/predictions")
+async def test_an_official_model_without_a_public_version_is_called_by_its_name(
+    make_world: Make, counterpart: Counterpart
+) -> None:
+    world = await make_world(REPLICATE_BASE_URL=counterpart.url)
+    counterpart.say(
+        {"data": {"owner": "meta", "name": "llama", "latest_version": None}},
+        {
+            "status": 201,
+            "data": {"id": "abc", "status": "starting", "model": "replicate/lifeboat", "version": "hidden"},
+        },
+    )
+    result = await world.submitter.submit(SubmitRequest(model="meta/llama", input={"prompt": "x"}))
+    assert result.body["provider_job_id"] == "abc"
+    assert counterpart.seen[1].path == "/v1/models/meta/llama/predictions"
+    assert "version" not in json.loads(counterpart.bodies[1])
 
 
 async def test_without_a_webhook_url_there_are_no_webhook_keys(make_world: Make) -> None:
@@ -295,9 +307,7 @@ async def test_an_archive_over_the_limit(world: World, tmp_path: Path, monkeypat
         (SubmitRequest(config=CONFIG, webhook_url="nonsense"), WebhookUrlInvalid, "webhook_url"),
     ],
 )
-async def test_a_bad_request(
-    world: World, request_: SubmitRequest, error: type[TunerdError], field: str
-) -> None:
+async def test_a_bad_request(world: World, request_: SubmitRequest, error: type[TunerdError], field: str) -> None:
     with pytest.raises(error) as caught:
         await world.submitter.submit(request_)
     assert caught.value.extra["field"] == field
