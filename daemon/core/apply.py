@@ -82,7 +82,7 @@ def advance(job: JobState, prediction: Prediction, now: float) -> JobState:
     status = moved.status if isinstance(moved, Moved) else job.status
     was_finished, ends = job.status in FINISHED, status in FINISHED and job.status not in FINISHED
     names_status = isinstance(moved, Moved) or job.provider_status is None
-    predict_time = _first(job.predict_time, prediction.predict_time)
+    predict_time = _or(job.predict_time, prediction.predict_time)
     return msgspec.structs.replace(
         job,
         status=status,
@@ -90,13 +90,13 @@ def advance(job: JobState, prediction: Prediction, now: float) -> JobState:
         provider_status=prediction.status
         if names_status or (signal is Signal.UNKNOWN and not was_finished)
         else job.provider_status,
-        model=_first(job.model, prediction.model),
-        version=_first(job.version, prediction.version),
-        queued_at=_first(job.queued_at, prediction.created_at, now),
+        model=_or(job.model, prediction.model),
+        version=_or(job.version, prediction.version),
+        queued_at=_or(job.queued_at, _or(prediction.created_at, now)),
         started_at=_started_at(job, status, prediction, now),
-        completed_at=_first(prediction.completed_at, now) if ends else job.completed_at,
+        completed_at=_or(prediction.completed_at, now) if ends else job.completed_at,
         predict_time=predict_time,
-        cost_usd=_first(job.cost_usd, cost_usd(job.hardware, predict_time)) if status in FINISHED else None,
+        cost_usd=_or(job.cost_usd, cost_usd(job.hardware, predict_time)) if status in FINISHED else None,
         error=_error(job, status, prediction),
         output=job.output if was_finished and job.output is not None else _output(prediction) or job.output,
     )
@@ -104,16 +104,16 @@ def advance(job: JobState, prediction: Prediction, now: float) -> JobState:
 
 def _started_at(job: JobState, status: JobStatus, prediction: Prediction, now: float) -> float | None:
     if job.status in FINISHED:
-        return _first(job.started_at, prediction.started_at)
+        return _or(job.started_at, prediction.started_at)
     fallback = now if status is JobStatus.RUNNING else None  # a job that was aborted in the queue never started
-    return _first(prediction.started_at, job.started_at, fallback)
+    return _or(prediction.started_at, _or(job.started_at, fallback))
 
 
 def _error(job: JobState, status: JobStatus, prediction: Prediction) -> str | None:
     if job.status not in FINISHED:
-        return _first(prediction.error, job.error)
+        return _or(prediction.error, job.error)
     # A completed job stays without an error, whatever a stray event claims.
-    return job.error if status is JobStatus.COMPLETED else _first(job.error, prediction.error)
+    return job.error if status is JobStatus.COMPLETED else _or(job.error, prediction.error)
 
 
 def _output(prediction: Prediction) -> str | None:
@@ -121,9 +121,9 @@ def _output(prediction: Prediction) -> str | None:
 
 
 def _progress(logs: str) -> str | None:
-    progress = read_progress(logs[-PROGRESS_CHARS:])
+    progress = read_progress(logs, PROGRESS_CHARS)
     return None if progress is None else msgspec.json.encode(progress).decode()
 
 
-def _first(*values: _T | None) -> _T | None:
-    return next((value for value in values if value is not None), None)
+def _or(first: _T | None, second: _T | None) -> _T | None:
+    return second if first is None else first

@@ -58,14 +58,14 @@ class Progress(msgspec.Struct, frozen=True):
     eta_seconds: float | None
 
 
-def read_progress(log: str) -> Progress | None:
-    """The newest progress of the training in ``log`` (the tail of a log is enough).
+def read_progress(log: str, reach: int | None = None) -> Progress | None:
+    """The newest progress of the training in ``log``; in its last ``reach`` characters, where that is given.
 
     A bar named after steps, epochs or training, or one that carries a loss, is preferred over bars of other work
     (caching, sampling): the validation's own bar must not throw the training's back.
     """
     other: Progress | None = None
-    for record in _records_backwards(log):
+    for record in _records_backwards(log, 0 if reach is None else max(0, len(log) - reach)):
         bar = _BAR.search(record) if "%|" in record else None
         if bar is not None:
             progress = _progress(bar, _seconds_left(bar["left"].strip()))
@@ -114,18 +114,18 @@ def _clean(record: str) -> str:
     return _ANSI.sub("", record).strip() if "\x1b" in record else record.strip()
 
 
-def _records_backwards(log: str) -> Iterator[str]:
+def _records_backwards(log: str, floor: int) -> Iterator[str]:
     """From the end, cut as they are asked for: this runs with every event, and mostly the last record is the answer."""
-    end, cr, lf = len(log), log.rfind("\r"), log.rfind("\n")
-    while end >= 0:
-        start = max(cr, lf)
+    end, cr, lf = len(log), log.rfind("\r", floor), log.rfind("\n", floor)
+    while end >= floor:
+        start = max(cr, lf, floor - 1)
         if start + 1 < end <= start + 1 + MAX_RECORD_CHARS:
             yield _clean(log[start + 1 : end])
         end = start
         if start == cr:
-            cr = log.rfind("\r", 0, max(start, 0))
-        else:
-            lf = log.rfind("\n", 0, start)
+            cr = log.rfind("\r", floor, max(start, 0))
+        if start == lf:
+            lf = log.rfind("\n", floor, max(start, 0))
 
 
 def _step(record: str) -> int | None:

@@ -21,6 +21,7 @@ from ..core.jobs import JobStatus
 from ..core.prediction import Prediction
 from . import bodies, completion
 from .bodies import LastBodies, LastBody
+from .compiled import Bulk, Lookup
 from .database import AnyRow, reserve_sequence
 from .records import Appended, IncomingEvent
 from .schema import events, jobs
@@ -34,20 +35,21 @@ JOB_COLUMNS = tuple(
     for name in ("job_id", "provider_job_id", "submitted", "destinations", "last_seq", "logs_seq", *STATE_COLUMNS)
 )
 
-_KNOWN = sa.select(events.c.webhook_id, events.c.seq, events.c.kind, events.c.job_id).where(
-    events.c.webhook_id.in_(sa.bindparam("ids", expanding=True))
+_KNOWN = Lookup(sa.select(events.c.webhook_id, events.c.seq, events.c.kind, events.c.job_id), key=events.c.webhook_id)
+_BY_PROVIDER_ID = Lookup(sa.select(*JOB_COLUMNS).with_for_update(), key=jobs.c.provider_job_id)
+_BY_JOB_ID = Lookup(sa.select(*JOB_COLUMNS).with_for_update(), key=jobs.c.job_id)
+_INSERT_EVENTS = Bulk(events.insert(), events.c.keys())
+_CREATED = (
+    *("job_id", "provider", "provider_job_id", "api_kind", "submitted", "created_at", "metadata", "last_seq"),
+    *("logs_seq", "cancel_requested", "delivery_generation", *STATE_COLUMNS),
 )
-_BY_PROVIDER_ID = (
-    sa.select(*JOB_COLUMNS).where(jobs.c.provider_job_id.in_(sa.bindparam("ids", expanding=True))).with_for_update()
-)
-_BY_JOB_ID = sa.select(*JOB_COLUMNS).where(jobs.c.job_id.in_(sa.bindparam("ids", expanding=True))).with_for_update()
-_INSERT_EVENTS = events.insert()
-_INSERT_JOBS = jobs.insert()
+_INSERT_JOBS = Bulk(jobs.insert(), _CREATED)
 _UPDATED = ("provider_job_id", "last_seq", "logs_seq", *STATE_COLUMNS)
-UPDATE_JOBS = (
+UPDATE_JOBS = Bulk(
     jobs.update()
     .where(jobs.c.job_id == sa.bindparam("of_job_id"))
-    .values({name: sa.bindparam(f"new_{name}") for name in _UPDATED})
+    .values({name: sa.bindparam(f"new_{name}") for name in _UPDATED}),
+    _UPDATED,
 )
 
 
@@ -85,7 +87,7 @@ def write_batch(connection: sa.Connection, arrivals: Sequence[Arrival], cache: L
     ids = [storable(arrival.event.webhook_id) for arrival in arrivals]
     known = {
         row.webhook_id: Appended(row.seq, EventKind(row.kind), row.job_id, duplicate=True)
-        for row in connection.execute(_KNOWN, {"ids": list(dict.fromkeys(ids))})
+        for row in _KNOWN.execute(connection, list(dict.fromkeys(ids)))
     }
     fresh = {key: arrival for key, arrival in zip(reversed(ids), reversed(arrivals), strict=True) if key not in known}
     order = [key for key in dict.fromkeys(ids) if key in fresh]
@@ -132,14 +134,11 @@ class _Batch:
         return Appended(seq, applied.kind, draft.job_id, duplicate=False)
 
     def flush(self) -> None:
-        self._connection.execute(_INSERT_EVENTS, self._rows)
-        created = [job_row(draft) for draft in self._touched.values() if draft.created is not None]
-        if created:
-            self._connection.execute(_INSERT_JOBS, created)
-        changed = [update_row(draft) for draft in self._touched.values() if draft.created is None]
-        if changed:
-            self._connection.execute(UPDATE_JOBS, changed)
-        for draft in self._touched.values():
+        touched = self._touched.values()
+        _INSERT_EVENTS.execute(self._connection, self._rows)
+        _INSERT_JOBS.execute(self._connection, [job_row(draft) for draft in touched if draft.created is not None])
+        UPDATE_JOBS.execute(self._connection, [update_row(draft) for draft in touched if draft.created is None])
+        for draft in touched:
             if draft.completed:
                 completion.insert_deliveries(
                     self._connection, draft.job_id, draft.destinations, draft.state.completed_at, draft.state.updated_at
@@ -180,9 +179,7 @@ def _load_jobs(connection: sa.Connection, arrivals: Sequence[Arrival]) -> dict[s
     predictions = {arrival.prediction.id: arrival for arrival in arrivals if arrival.prediction is not None}
     if not predictions:
         return {}
-    found = {
-        row.provider_job_id: draft_of(row) for row in connection.execute(_BY_PROVIDER_ID, {"ids": list(predictions)})
-    }
+    found = {row.provider_job_id: draft_of(row) for row in _BY_PROVIDER_ID.execute(connection, list(predictions))}
     unknown = [arrival for provider_id, arrival in predictions.items() if provider_id not in found]
     if unknown:
         found.update(_bind_or_name(connection, unknown))
@@ -197,7 +194,7 @@ def _bind_or_name(connection: sa.Connection, arrivals: Iterable[Arrival]) -> dic
             hint = hinted_job_id(arrival.prediction, arrival.event.job_hint)
             hints[arrival.prediction.id] = (arrival.prediction, hint, arrival.event.received_at)
     wanted = {hint for _, hint, _ in hints.values() if hint} | {job_id_for(provider_id) for provider_id in hints}
-    there = {row.job_id: draft_of(row) for row in connection.execute(_BY_JOB_ID, {"ids": sorted(wanted)})}
+    there = {row.job_id: draft_of(row) for row in _BY_JOB_ID.execute(connection, sorted(wanted))}
     found: dict[str, Draft] = {}
     for provider_id, (prediction, hint, received_at) in hints.items():
         named = there.get(hint or "")

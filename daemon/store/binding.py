@@ -42,7 +42,7 @@ def bind(
         _take_over(connection, ours, early)
     ours.provider_job_id = provider_job_id
     ours.state = _accepted(ours.state, now) if prediction is None else advance(ours.state, prediction, now)
-    connection.execute(UPDATE_JOBS, update_row(ours))
+    UPDATE_JOBS.execute(connection, [update_row(ours)])
     if ours.state.status is JobStatus.COMPLETED and before is not JobStatus.COMPLETED:
         completion.insert_deliveries(connection, job_id, ours.destinations, ours.state.completed_at, now)
 
