@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import BaseTestServer, TestServer
 
 from daemon.config import load_settings
 from daemon.core.prediction import parse_prediction
@@ -36,7 +36,7 @@ class Served:
 
     url: str
     app: web.Application
-    server: TestServer
+    server: BaseTestServer
     store: Store
     session: aiohttp.ClientSession
     wakes: list[None] = field(default_factory=list)

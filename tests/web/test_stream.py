@@ -7,7 +7,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -187,8 +187,7 @@ async def test_heartbeats_keep_a_quiet_connection(served: Served, monkeypatch: p
     async with open_stream(served) as answer:
         reader = Reader(answer)
         waiting = asyncio.create_task(reader.next())
-        while reader.comments.count("keep-alive") < 3:
-            await asyncio.sleep(0.01)
+        await until(lambda: reader.comments.count("keep-alive") >= 3)
         await served.event("p1")
         frame = await waiting
         assert frame is not None
@@ -208,6 +207,13 @@ async def test_a_drain_ends_every_stream_at_once(served: Served) -> None:
         assert time.monotonic() - started < 1
 
 
+async def until(reached: Callable[[], bool]) -> None:
+    """Return once it is so; fails when it does not come about."""
+    async with asyncio.timeout(PATIENCE):
+        while not reached():  # noqa: ASYNC110 - nothing signals what is looked at from outside
+            await asyncio.sleep(0.01)
+
+
 def connect_without_reading(served: Served, path: str) -> socket.socket:
     """A client that asks and then takes nothing."""
     client = socket.socket()
@@ -223,25 +229,22 @@ def buffered(served: Served) -> int:
     assert served.server.runner is not None
     assert served.server.runner.server is not None
     transports = [one.transport for one in served.server.runner.server.connections]
-    return sum(transport.get_write_buffer_size() for transport in transports if isinstance(transport, asyncio.Transport))
+    return sum(
+        transport.get_write_buffer_size() for transport in transports if isinstance(transport, asyncio.Transport)
+    )
 
 
 async def test_a_client_that_does_not_read_costs_little_and_is_let_go(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await served.event("p1", logs="ä" * 4_000_000)
-    await asyncio.to_thread(lambda: None)
     with connect_without_reading(served, "/api/cloud/jobs/p1/logs/stream"):
         await asyncio.sleep(0.5)
         assert 0 < buffered(served) < 1_000_000
     monkeypatch.setattr(sse, "STALLED_SECONDS", 0.2)
     with connect_without_reading(served, "/api/cloud/jobs/p1/logs/stream"):
-        deadline = time.monotonic() + PATIENCE
-        while buffered(served) == 0 and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-        while buffered(served) and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-        assert buffered(served) == 0
+        await until(lambda: buffered(served) > 0)
+        await until(lambda: buffered(served) == 0)
 
 
 async def test_a_client_that_does_not_read_does_not_hold_up_the_stop(tmp_path: Path) -> None:

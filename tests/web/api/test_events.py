@@ -21,7 +21,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 
 async def pages(served: Served, path: str, limit: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    cursor = "0"
+    cursor: str | None = "0"
     while cursor is not None:
         page = await served.get(f"{path}?after={cursor}&limit={limit}")
         found += page["events"]

@@ -9,7 +9,10 @@ import pytest
 
 from tests.support.webapp import Served, running_app
 
-LOG = "Bögen\r\nSteps:  10%|# | 1/10 [00:01<00:09, 1it/s, step_loss=0.5]\rSteps:  20%|## | 2/10 [00:02<00:08, 1it/s, step_loss=nan]\n"
+LOG = (
+    "Bögen\r\nSteps:  10%|# | 1/10 [00:01<00:09, 1it/s, step_loss=0.5]\r"
+    "Steps:  20%|## | 2/10 [00:02<00:08, 1it/s, step_loss=nan]\n"
+)
 
 
 @pytest.fixture

@@ -1,0 +1,104 @@
+"""The plain pages: complete without scripts, and text from outside stays text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.support.webapp import Served, running_app
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{7*7}}"
+
+
+class Page(HTMLParser):
+    """Tags and attributes of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    async with running_app(tmp_path) as served:
+        yield served
+
+
+async def page(served: Served, path: str) -> str:
+    async with served.session.get(served.url + path) as answer:
+        assert answer.status == 200
+        assert answer.content_type == "text/html"
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        return await answer.text()
+
+
+async def test_no_jobs(served: Served) -> None:
+    assert "No jobs yet" in await page(served, "/")
+
+
+async def test_the_list_leads_to_every_job(served: Served) -> None:
+    for number in range(52):
+        await served.event(f"p{number}")
+    first = await page(served, "/")
+    links = re.findall(r'href="(/jobs/[^"]+)"', first)
+    older = re.search(r'href="(/\?cursor=[^"]+)"', first)
+    assert older is not None
+    links += re.findall(r'href="(/jobs/[^"]+)"', await page(served, older[1].replace("&amp;", "&")))
+    assert len(set(links)) == 52
+    assert "job_p51" in await page(served, links[0])
+
+
+async def test_a_job_with_everything(served: Served) -> None:
+    log = "x" * 30_000 + "\nSteps:  10%|# | 1/10 [00:01<00:09, 1it/s, step_loss=0.5]"
+    await served.event("p1", status="succeeded", logs=log, output="https://replicate.delivery/a.png")
+    text = await page(served, "/jobs/p1")
+    for part in ("completed", "1/10", "local", "pending", "https://replicate.delivery/a.png", "step_loss=0.5"):
+        assert part in text
+    assert "The whole log" in text
+    assert len(text) < 40_000
+
+
+async def test_text_from_outside_stays_text(served: Served) -> None:
+    await served.event("p1", status="failed", model=EVIL, version=EVIL, logs=EVIL, error=EVIL, output={EVIL: EVIL})
+    for path in ("/", "/jobs/p1"):
+        text = await page(served, path)
+        assert "alert(1)</script>" not in text
+        assert "&lt;script&gt;" in text
+        assert "{{7*7}}" in text
+        found = Page(text)
+        assert [attrs.get("src") for tag, attrs in found.tags if tag == "script"] == [
+            next(attrs["src"] for tag, attrs in found.tags if tag == "script")
+        ]
+        assert not [attrs for tag, attrs in found.tags if tag == "img"]
+        assert not [name for _, attrs in found.tags for name in attrs if name.startswith("on") or name == "style"]
+
+
+async def test_static_files_are_kept_by_browsers(served: Served) -> None:
+    links = re.findall(r'(?:href|src)="(/static/[^"]+)"', await page(served, "/"))
+    assert len(links) == 2
+    for link in links:
+        async with served.session.get(served.url + link) as answer:
+            assert answer.status == 200
+            assert "immutable" in answer.headers["Cache-Control"]
+            assert answer.content_type in {"text/css", "text/javascript"}
+            etag = answer.headers["ETag"]
+        async with served.session.get(served.url + link, headers={"If-None-Match": etag}) as answer:
+            assert (answer.status, await answer.read()) == (304, b"")
+        async with served.session.get(served.url + link.partition("?")[0]) as answer:
+            assert answer.headers["Cache-Control"] == "no-cache"
+
+
+async def test_nothing_else_is_served(served: Served) -> None:
+    for path in ("/static/nothing", "/static/..%2Fanswers.py", "/static/../answers.py", "/static/"):
+        await served.problem("GET", path, status=404, code="not_found")
+    await served.problem("GET", "/jobs/nobody", status=404, code="job_not_found")

@@ -1,0 +1,80 @@
+"""Liveness, readiness and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemon.errors import NotReady
+from daemon.web import health
+from daemon.web.application import begin_drain
+from tests.support.webapp import running_app
+
+
+async def good() -> str | None:
+    return "pinned by the environment"
+
+
+async def not_ready() -> str | None:
+    raise NotReady("The disk is full. Make room.")
+
+
+async def broken() -> str | None:
+    raise ValueError("a secret word")
+
+
+async def hangs() -> str | None:
+    await asyncio.sleep(60)
+    return None
+
+
+async def test_alive(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as served:
+        assert await served.get("/healthz") == {"status": "alive"}
+
+
+async def test_ready_with_each_check_named(tmp_path: Path) -> None:
+    async with running_app(tmp_path, checks={"secret": good}) as served:
+        assert await served.get("/readyz") == {
+            "ready": True,
+            "checks": {
+                "secret": {"ok": True, "detail": "pinned by the environment"},
+                "draining": {"ok": True, "detail": None},
+            },
+        }
+        begin_drain(served.app)
+        async with served.session.get(f"{served.url}/readyz") as answer:
+            assert answer.status == 503
+            assert (await answer.json())["checks"]["draining"]["ok"] is False
+
+
+async def test_not_ready_says_why_and_is_quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "CHECK_SECONDS", 0.1)
+    checks = {"secret": good, "store": not_ready, "worker": broken, "slow": hangs}
+    async with running_app(tmp_path, checks=checks) as served, served.session.get(f"{served.url}/readyz") as answer:
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        found = await answer.json()
+    assert found["ready"] is False
+    assert {name: check["ok"] for name, check in found["checks"].items()} == {
+        "secret": True, "store": False, "worker": False, "slow": False, "draining": True,
+    }  # fmt: skip
+    assert found["checks"]["store"]["detail"] == "The disk is full. Make room."
+    assert "secret word" not in str(found)
+
+
+async def test_metrics(tmp_path: Path) -> None:
+    async with running_app(tmp_path) as served:
+        await served.event("p1")
+        await served.event("p2", status="succeeded", output="https://replicate.delivery/a.png")
+        async with served.session.get(f"{served.url}/metrics") as answer:
+            assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            families = {family.name: family for family in text_string_to_metric_families(await answer.text())}
+    jobs = {sample.labels["status"]: sample.value for sample in families["tunerd_jobs"].samples}
+    assert (jobs["running"], jobs["completed"], jobs["failed"]) == (1, 1, 0)
+    assert families["tunerd_journal_last_seq"].samples[0].value == 2
+    assert families["tunerd_deliveries_due"].samples[0].value == 1
+    assert "process_resident_memory_bytes" in families
