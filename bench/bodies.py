@@ -41,20 +41,29 @@ def log_text(seed: int, size: int) -> str:
     chance = random.Random(seed)
     parts: list[str] = []
     length = step = 0
+    steps = max(1, size // 120)  # never passed: a part is longer
     while length < size:
         step += 1
+        gone, left = step * 0.41, (steps - step) * 0.41
+        cells = "█" * (10 * step // steps)
+        loss = 0.05 + 0.4 * (1 - step / steps) + chance.uniform(-0.02, 0.02)
         part = (
-            f"\rEpoch 1/4, Steps:  {step * 100 // 90_000}%|{'█' * (step % 11)}{' ' * (10 - step % 11)}| {step}/90000 "
-            f"[{step // 60:02d}:{step % 60:02d}<{chance.randint(10, 59)}:{chance.randint(10, 59)}, "
-            f"{chance.random() * 3:.2f}it/s, step_loss={chance.random():.4f}, grad_norm={chance.random() * 2:.3f}, "
-            f"lr={chance.random() * 1e-4:.3e}]"
+            f"\rEpoch 1/4, Steps: {100 * step // steps:3d}%|{cells:<10}| {step}/{steps} [{_clock(gone)}<{_clock(left)},"
+            f" {2.44 + chance.uniform(-0.02, 0.02):.2f}it/s, grad_norm={chance.uniform(0.4, 0.6):.3f}, "
+            f"lr={1e-4 * (1 - step / steps / 2):.3g}, step_loss={loss:.4f}]"
         )
         if step % 25 == 0:
-            clock = f"10:{step // 60 % 60:02d}:{step % 60:02d},{chance.randint(0, 999):03d}"
-            part += f"\n2026-01-05 {clock} [INFO] <cache> {chance.getrandbits(64):x}\n"
+            part += (
+                f"\n2026-01-05 10:{_clock(gone)[-5:]},{chance.randint(0, 999):03d} [INFO] <cache> batch {step} & ok\n"
+            )
         parts.append(part)
         length += len(part)
     return "".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    whole = max(0, int(seconds))
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 def _rest(chance: random.Random, *, status: str, logs: str, size: int) -> bytes:
