@@ -13,7 +13,7 @@ from ..errors import JobFinished, JobNotFound, TunerdError
 from ..store.records import Job
 from ..store.store import Store
 from .client import ReplicateClient
-from .poll import append_answer
+from .poll import append_answer, brings_news
 
 log = structlog.get_logger()
 
@@ -62,6 +62,7 @@ class Canceller:
         prediction = parse_prediction(body)
         if prediction is None or prediction.id != job.provider_job_id:
             return False
-        await append_answer(self._store.journal, body, prediction, now=self._now())
+        if brings_news(job, prediction):
+            await append_answer(self._store.journal, body, prediction, now=self._now())
         log.info("cancel.told", job_id=job.job_id, provider_job_id=prediction.id, status=prediction.status)
         return signal_of(prediction) in _ENDED

@@ -114,8 +114,9 @@ class ReplicateClient:
     async def recent(self, api_kind: ApiKind, *, created_after: float) -> AsyncIterator[dict[str, Any]]:
         """The account's jobs created after that unix time, newest first, every page. ``created_at`` is not stable."""
         moment = datetime.fromtimestamp(created_after, UTC).isoformat().replace("+00:00", "Z")
-        # The training list documents no such filter; unknown query keys are ignored, and the loop below stops anyway.
-        async for item in self._pages(f"{api_kind}s", params={"created_after": moment}):
+        # The training list documents no such filter; the loop below stops by itself.
+        params = {"created_after": moment} if api_kind == "prediction" else None
+        async for item in self._pages(f"{api_kind}s", params=params):
             created = parse_time(item.get("created_at"))
             if created is not None and created < created_after:
                 return

@@ -6,9 +6,12 @@ captions, and it does so only where no ``dataloader_json`` is given. So captions
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
+import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ _MEDIA = frozenset(
     )
 )
 _NAME_BYTES = 240  # of a caption as a file name; file systems stop at 255 with the suffix
+# An absolute path, or one below a home: on Unix, as a file URL, on Windows.
+_PATH = re.compile(r"(~[^/\s]*)?/[^/\s][^\n]*|file:.*|[A-Za-z]:\\.*")
 _CAPTIONS = frozenset({"filename", "textfile"})
 
 
@@ -39,7 +44,12 @@ def local_datasets(dataloader: Any) -> tuple[Dataset, ...]:
     local = [b for b in backends if b.get("instance_data_dir") and b.get("type", "local") == "local"]
     remote = [b for b in backends if b.get("instance_data_dir") and b not in local]
     if not local:
-        _refuse_paths(backends)
+        for key in local_paths(backends):
+            raise DatasetUnreadable(
+                f"`dataloader_config` names {key} on this machine, which the trainer cannot read. "
+                "Only instance_data_dir of a local backend is packed and uploaded.",
+                field="dataloader_config",
+            )
         return ()
     if remote:
         raise DatasetUnreadable(
@@ -66,25 +76,31 @@ def _dataset(backend: dict[str, Any], number: int) -> Dataset:
     return Dataset(name=f"{number:02d}-{name or 'dataset'}", path=directory, captions=captions)
 
 
-def _refuse_paths(value: Any, key: str = "") -> None:
-    """No path of this machine may leave it: the trainer could not read it and it tells about the user."""
+def local_paths(value: Any, key: str = "a path", *, prose: bool = False) -> Iterator[str]:
+    """The keys, at any depth, under which a path of this machine stands: none may leave it.
+
+    The trainer could not read it, and it tells about the user. ``prose``: texts with blanks are prompts, not paths.
+    """
     if isinstance(value, dict):
         for name, item in value.items():
-            _refuse_paths(item, str(name))
+            yield from local_paths(item, str(name), prose=prose)
     elif isinstance(value, list):
         for item in value:
-            _refuse_paths(item, key)
-    elif looks_local(value):
-        raise DatasetUnreadable(
-            f"`dataloader_config` names {key} on this machine, which the trainer cannot read. "
-            "Only instance_data_dir of a local backend is packed and uploaded.",
-            field="dataloader_config",
-        )
+            yield from local_paths(item, key, prose=prose)
+    elif isinstance(value, str) and _PATH.fullmatch(value) and not (prose and re.search(r"\s", value)):
+        yield key
 
 
-def looks_local(value: Any) -> bool:
-    """Whether a text is an absolute path (or one below a home), rather than a prompt that begins with a slash."""
-    return isinstance(value, str) and re.fullmatch(r"(~[^/\s]*)?/[^/\s][^\n]*|file:.*|[A-Za-z]:\\.*", value) is not None
+@contextlib.asynccontextmanager
+async def packed(datasets: Sequence[Dataset]) -> AsyncIterator[Path]:
+    """The folders as one archive in the temporary folder; gone afterwards. Raises as ``pack``."""
+    folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="tunerd-")
+    try:
+        archive = Path(folder.name, "dataset.zip")
+        await asyncio.to_thread(pack, datasets, archive)
+        yield archive
+    finally:
+        await asyncio.to_thread(folder.cleanup)
 
 
 def pack(datasets: Sequence[Dataset], target: Path) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,16 @@ from ..errors import ProviderError, ProviderUnavailable
 from ..store.records import Job
 from ..store.store import Store
 from .client import ReplicateClient
-from .dataset import pack
+from .dataset import packed
 from .lost import CLOCK_SLACK, alike, marked
 from .outgoing import Outgoing, canonical, decode
 from .retry import backoff
 from .transport import Ambiguous
 
 log = structlog.get_logger()
+
+# Seconds between a lost answer and the look for the job: creates and lists are served by different backends.
+_LOOK_AFTER = 2.0
 
 
 class Outbox:
@@ -89,10 +91,10 @@ class Outbox:
         if not outgoing.datasets:
             return outgoing
         await self._store.jobs.signal(job.job_id, Signal.UPLOAD, now=self._now())
-        with tempfile.TemporaryDirectory(prefix="tunerd-") as folder:
-            if archive is None:
-                archive = Path(folder, "dataset.zip")
-                await asyncio.to_thread(pack, outgoing.datasets, archive)
+        if archive is None:
+            async with packed(outgoing.datasets) as again:
+                file = await self._client.upload(again)
+        else:
             file = await self._client.upload(archive)
         urls = file.get("urls")
         url = urls.get("get") if isinstance(urls, dict) else None
@@ -129,7 +131,8 @@ class Outbox:
                 return await self.bind(job, prediction.id, prediction)
             except Ambiguous as problem:
                 log.warning("submit.answer_lost", job_id=job.job_id, attempt=attempt, reason=problem.detail)
-                await self._sleep(backoff(self._client.policy, attempt, random.random()))  # noqa: S311 - not a secret
+                wait = backoff(self._client.policy, attempt, random.random())  # noqa: S311 - not a secret
+                await self._sleep(max(wait, _LOOK_AFTER))
                 found = await self.find(job, outgoing)
                 if found is not None:
                     return await self.bind(job, found, None)

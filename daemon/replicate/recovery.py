@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -21,10 +21,13 @@ from ..store.records import Job
 from ..store.store import Store
 from .cancel import Canceller
 from .outbox import Outbox
+from .outgoing import Outgoing
 
 log = structlog.get_logger()
 
 _RESEND_WITHIN = 86_400.0  # seconds: an older intent is not what its user still expects to start
+# Seconds that Replicate's list may lag behind a create: a daemon that is back at once looks twice before it sends.
+_SETTLED_AFTER = 5.0
 _STRAY_WITHIN = 900.0  # seconds after we gave a job up in which it may still turn up at Replicate
 _STRAY_FORGOTTEN = 86_400.0  # seconds after which a job that we gave up is not looked at again
 _STRAYS_LOOKED_AT = 50  # newest failed and newest cancelled jobs, each round
@@ -34,11 +37,20 @@ _REFUSED = (ProviderError, ArchiveTooLarge, DatasetEmpty, DatasetUnreadable)
 class Recovery:
     """``now`` gives unix seconds."""
 
-    def __init__(self, store: Store, outbox: Outbox, canceller: Canceller, *, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        outbox: Outbox,
+        canceller: Canceller,
+        *,
+        now: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
         self._store = store
         self._outbox = outbox
         self._canceller = canceller
         self._now = now
+        self._sleep = sleep
         self._running = asyncio.Lock()
 
     async def run(self) -> None:
@@ -70,7 +82,7 @@ class Recovery:
             await self._outbox.end(job, Signal.FAILED, "What was to be sent cannot be read any more. Submit it again.")
             return
         # Folders that were not uploaded yet: then nothing was sent either.
-        found = None if outgoing.datasets else await self._outbox.find(job, outgoing)
+        found = None if outgoing.datasets else await self._find(job, outgoing)
         if found is not None:
             job = await self._outbox.bind(job, found, None)
         elif job.cancel_requested:
@@ -81,6 +93,14 @@ class Recovery:
             log.info("outbox.sending_again", job_id=job.job_id)
             job = await self._outbox.send(job, await self._outbox.upload(job, outgoing))
         await self._canceller.honour(job)
+
+    async def _find(self, job: Job, outgoing: Outgoing) -> str | None:
+        found = await self._outbox.find(job, outgoing)
+        early = job.created_at + _SETTLED_AFTER - self._now()
+        if found is None and early > 0:
+            await self._sleep(min(early, _SETTLED_AFTER))
+            found = await self._outbox.find(job, outgoing)
+        return found
 
     async def _end_stray(self, job: Job) -> None:
         """A job whose submit was answered "failed" must not run on at Replicate: look for it, and cancel it there."""

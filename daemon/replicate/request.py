@@ -11,7 +11,7 @@ import msgspec
 from .. import parsing
 from ..errors import ConfigInvalid, InvalidRequest, WebhookUrlInvalid
 from ..store.effective import EffectiveSettings
-from .dataset import local_datasets, looks_local
+from .dataset import local_datasets, local_paths
 from .outgoing import Dataset, Outgoing, canonical, webhook_with_job
 
 # Where things are on the user's machine; the trainer sets its own, and packs its result from there.
@@ -117,17 +117,13 @@ def _input(request: SubmitRequest) -> tuple[dict[str, Any], tuple[Dataset, ...]]
 def _config(config: Any) -> dict[str, Any]:
     if not isinstance(config, dict) or not config:
         raise ConfigInvalid("`config` must be an object with SimpleTuner's settings.", field="config")
-    sent = {}
-    for key, value in config.items():
-        if key.lstrip("-") in _LOCAL_KEYS:
-            continue
-        if looks_local(value) and not re.search(r"\s", value):
-            raise ConfigInvalid(
-                f"`config` names a path on this machine in {key}; the trainer cannot read it. Name a Hugging Face "
-                "repository or URL instead, or leave it out.",
-                field="config",
-            )
-        sent[key] = value
+    sent = {key: value for key, value in config.items() if key.lstrip("-") not in _LOCAL_KEYS}
+    for key in local_paths(sent, prose=True):
+        raise ConfigInvalid(
+            f"`config` names a path on this machine in {key}; the trainer cannot read it. Name a Hugging Face "
+            "repository or URL instead, or leave it out.",
+            field="config",
+        )
     return sent
 
 

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from ..store.records import Job, NewJob
 from ..store.store import Store
 from .cancel import Canceller
 from .client import ReplicateClient
-from .dataset import pack
+from .dataset import packed
 from .outbox import Outbox
 from .outgoing import Outgoing, decode, encode
 from .recovery import Recovery
@@ -68,7 +67,7 @@ class Submitter:
         self._new_id = new_id
         self._outbox = Outbox(store, client, now=now, sleep=sleep)
         self._canceller = Canceller(store, client, now=now)
-        self._recovery = Recovery(store, self._outbox, self._canceller, now=now)
+        self._recovery = Recovery(store, self._outbox, self._canceller, now=now, sleep=sleep)
 
     # -- submit ----------------------------------------------------------------------------
 
@@ -84,12 +83,13 @@ class Submitter:
             raise TokenMissing(
                 "REPLICATE_API_TOKEN not set. Export it and restart, or save one with `tunerd token set`."
             )
-        async with self._packed(outgoing) as archive, self._outbox.working_on(job_id):
+        archive = packed(outgoing.datasets) if outgoing.datasets else contextlib.nullcontext()
+        async with archive as file, self._outbox.working_on(job_id):
             shown, exact = encode(outgoing)
             await self._outbox.keep_exact(job_id, exact)
             job, existed = await self._insert(job_id, request, outgoing, shown, key)
             if not existed:
-                return self._answer(await self._send(job, outgoing, archive), idempotent_hit=False)
+                return self._answer(await self._send(job, outgoing, file), idempotent_hit=False)
         return await self._answer_again(job)
 
     async def _insert(
@@ -136,17 +136,6 @@ class Submitter:
             await self._outbox.end(job, Signal.FAILED, problem.detail)
             raise _provider_error(problem, job.job_id) from problem
         return await self._canceller.honour(job)
-
-    @contextlib.asynccontextmanager
-    async def _packed(self, outgoing: Outgoing) -> AsyncIterator[Path | None]:
-        """The local folders as one archive, checked before anything is sent; gone afterwards."""
-        if not outgoing.datasets:
-            yield None
-            return
-        with tempfile.TemporaryDirectory(prefix="tunerd-") as folder:
-            archive = Path(folder, "dataset.zip")
-            await asyncio.to_thread(pack, outgoing.datasets, archive)
-            yield archive
 
     async def _answer_again(self, job: Job) -> SubmitResult:
         """The first submit's answer, once it is known."""

@@ -9,13 +9,13 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.replicate.conftest import Clock, Counterpart, World
 
 from daemon.core.prediction import parse_prediction
 from daemon.errors import ProviderError, ProviderUnavailable, TokenMissing
 from daemon.replicate.client import ReplicateClient
 from daemon.replicate.retry import RetryPolicy
 from daemon.replicate.transport import Ambiguous, NotSent, Throttled
+from tests.replicate.conftest import Clock, Counterpart, World
 
 TOKEN = "r8_" + "a" * 37
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.replicate.conftest import Counterpart, World
 
 from daemon.core.jobs import JobStatus
 from daemon.core.prediction import parse_prediction
 from daemon.replicate.request import SubmitRequest
 from daemon.store.records import IncomingEvent, Job
+from tests.replicate.conftest import Counterpart, World
 
 Make = Callable[..., Awaitable[World]]
 HELLO = SubmitRequest(model="acme/hello", input={"text": "x"})

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.replicate.conftest import World
 
 from daemon.core.jobs import JobStatus
 from daemon.core.prediction import parse_prediction
 from daemon.errors import ProviderError
 from daemon.replicate.request import SubmitRequest
 from daemon.store.records import IncomingEvent, Job
+from tests.replicate.conftest import World
 
 Make = Callable[..., Awaitable[World]]
 HELLO = SubmitRequest(model="acme/hello", input={"text": "x"})
@@ -92,6 +92,41 @@ async def test_a_job_whose_answer_was_lost_is_found(make_world: Make, webhook: s
     (prediction,) = world.sandbox.predictions.values()
     assert (await only_job(world)).provider_job_id == prediction.id
     assert creates(world) == 1
+
+
+async def test_a_list_that_lags_behind_is_looked_at_twice(make_world: Make) -> None:
+    await after_the_call(await make_world())
+    world = await make_world()
+    (prediction,) = world.sandbox.predictions.values()
+    del world.sandbox.predictions[prediction.id]
+
+    async def appears(_: float) -> None:
+        world.sandbox.predictions[prediction.id] = prediction
+
+    world.submitter._recovery._sleep = appears
+    await world.submitter.resume_outbox()
+    assert (await only_job(world)).provider_job_id == prediction.id
+    assert creates(world) == 1
+
+
+@pytest.mark.parametrize("webhook", ["https://a.example", ""])
+async def test_ended_at_any_moment_every_job_is_made_once(make_world: Make, webhook: str) -> None:
+    world = await make_world(TUNERD_WEBHOOK_URL=webhook)
+    world.sandbox.faults.latency = 0.004
+    world.clock.steady = True
+    for number in range(30):
+        request = SubmitRequest(model="acme/hello", input={"text": str(number)})
+        submit = asyncio.create_task(world.submitter.submit(request))
+        await asyncio.sleep(number * 0.003)
+        submit.cancel()
+        await asyncio.wait([submit])
+        world = await make_world(TUNERD_WEBHOOK_URL=webhook)  # nothing is remembered but what is on disk
+        await world.submitter.resume_outbox()
+    jobs, _, _ = await world.store.jobs.list(limit=100)
+    made = [record.input["text"] for record in world.sandbox.predictions.values()]
+    assert len(made) == len(set(made)) == len(jobs)
+    assert {job.provider_job_id for job in jobs} == set(world.sandbox.predictions)
+    assert len(jobs) >= 5  # enough of them got as far as their intent
 
 
 async def test_a_training_whose_answer_was_lost_is_found(make_world: Make) -> None:

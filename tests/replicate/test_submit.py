@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.replicate.conftest import WEBHOOK, Counterpart, World
 
 from daemon.core.jobs import JobStatus
 from daemon.errors import (
@@ -30,6 +29,7 @@ from daemon.errors import (
     WebhookUrlInvalid,
 )
 from daemon.replicate.request import SubmitRequest
+from tests.replicate.conftest import WEBHOOK, Counterpart, World
 
 Make = Callable[..., Awaitable[World]]
 HELLO = SubmitRequest(model="acme/hello", input={"text": "x"})
@@ -158,6 +158,11 @@ async def test_a_simpletuner_config(world: World) -> None:
     assert SECRET not in str(job)
     assert json.loads(job.metadata) == {"hub_model_id": "me/my-lora"}
     assert await world.store.secrets.get(f"outbox/{job.job_id}") is None  # sent: not needed any more
+
+
+async def test_a_prompt_that_begins_with_a_slash_is_no_path(world: World) -> None:
+    await world.submitter.submit(SubmitRequest(config={"--validation_prompt": "/imagine a cat"}))
+    assert len(sent(world)) == 1
 
 
 async def test_the_stored_version_override(world: World) -> None:
@@ -292,6 +297,8 @@ async def test_an_archive_over_the_limit(world: World, tmp_path: Path, monkeypat
         (SubmitRequest(config="x"), ConfigInvalid, "config"),
         (SubmitRequest(config={}), ConfigInvalid, "config"),
         (SubmitRequest(config={"--base_model": "/models/flux"}), ConfigInvalid, "config"),
+        (SubmitRequest(config={"a": [{"b": "C:\\models\\flux"}]}), ConfigInvalid, "config"),
+        (SubmitRequest(config={"a": {"b": "file:///models"}}), ConfigInvalid, "config"),
         (SubmitRequest(model="acme/hello", input=[1]), ConfigInvalid, "input"),
         (SubmitRequest(model="hello", input={}), InvalidRequest, "model"),
         (SubmitRequest(model="a/b", version="c/d:1", input={}), InvalidRequest, "version"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.replicate.conftest import World
 
 from daemon.errors import ProviderUnavailable, SettingPinned, TokenInvalidFormat, TokenNotStored
 from daemon.replicate.token import TokenSource, validate
+from tests.replicate.conftest import World
 
 Make = Callable[..., Awaitable[World]]
 STORED = "r8_" + "S" * 33 + "wxyz"

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.replicate.conftest import World
 
 from daemon.errors import NotReady
 from daemon.parsing import decode_webhook_secret
 from daemon.replicate.webhook_secret import WebhookSecrets
+from tests.replicate.conftest import World
 
 Make = Callable[..., Awaitable[World]]
 PINNED = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
