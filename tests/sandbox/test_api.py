@@ -254,3 +254,32 @@ async def test_cancel_after(api: Api, sandbox: Sandbox, behaviour: dict[str, Any
     assert (done["started_at"] is None) == (status == "aborted")
     for wrong in ("4s", "soon", ""):
         await api.call("POST", "/v1/predictions", json=body, headers={"Cancel-After": wrong}, status=422)
+
+
+async def test_refusals_that_are_rare(api: Api) -> None:
+    for path in ("/v1/predictions", "/v1/models"):
+        assert "Expected: object" in (await api.call("POST", path, json=[], status=422))["detail"]
+    wrong: list[tuple[Any, str]] = [
+        ({"prompt": None}, "Invalid type. Expected: string, given: null"),
+        ({"prompt": True}, "Invalid type. Expected: string, given: boolean"),
+        ({"prompt": "x", "seed": 1.5}, "Invalid type. Expected: integer, given: number"),
+        ({"prompt": "x", "num_outputs": 0}, "Must be greater than or equal to 1"),
+    ]
+    for given, description in wrong:
+        body = {"version": "acme/image", "input": given}
+        answer = await api.call("POST", "/v1/predictions", json=body, status=422)
+        assert [field["description"] for field in answer["invalid_fields"]] == [description]
+    hello = {"version": "acme/hello", "input": {"text": "x"}, "webhook": "https://[x/"}
+    await api.call("POST", "/v1/predictions", json=hello, status=422)
+    hello |= {"webhook": "https://x/", "webhook_events_filter": "start"}
+    await api.call("POST", "/v1/predictions", json=hello, status=422)
+    await api.call("GET", f"/v1/models/acme/hello/versions/{'0' * 64}", status=404)
+    path = f"/v1/models/acme/trainer/versions/{'0' * 64}/trainings"
+    await api.call("POST", path, json={"destination": "acme/my-lora", "input": {}}, status=404)
+
+
+async def test_http_webhooks_may_be_refused(api: Api, sandbox: Sandbox) -> None:
+    body = {"version": "acme/hello", "input": {"text": "x"}, "webhook": "http://127.0.0.1:1/"}
+    await api.call("POST", "/v1/predictions", json=body, status=201)
+    sandbox.faults.refuse_http_webhooks = True
+    await api.call("POST", "/v1/predictions", json=body, status=422)
