@@ -10,6 +10,7 @@ BURST_SECONDS = 2.0  # so much of the sustained rate may come at once: a proxy t
 MOST_CLIENTS = (
     16_384  # remembered at once (about 3 MB); the one not seen for longest is forgotten, and so has a full bucket
 )
+_ROUNDING = 1e-6  # seconds; sums of intervals are not exact
 _IPV6_HOST_BITS = 64  # one customer has a /64, and may use every address in it
 
 
@@ -34,7 +35,7 @@ class RateLimit:
         client = _client(address)
         full_at = max(self._full_at.get(client, now), now) + self._interval
         over = full_at - now - BURST_SECONDS
-        if over > 0:
+        if over > _ROUNDING:
             return over
         self._full_at[client] = full_at
         self._full_at.move_to_end(client)
