@@ -43,9 +43,14 @@ def unique_names(names: Iterable[str]) -> list[str]:
     return found
 
 
+def is_component(name: str) -> bool:
+    """Whether ``name`` can be the name of a folder as it is."""
+    return _COMPONENT.fullmatch(name) is not None and ".." not in name and not name.endswith(".")
+
+
 def check_component(job_id: str) -> str:
-    """``job_id`` if it can be the name of a folder as it is; else ``Permanent``."""
-    if not _COMPONENT.fullmatch(job_id) or ".." in job_id or job_id.endswith("."):
+    """``job_id`` if it can be the name of a folder; else ``Permanent``."""
+    if not is_component(job_id):
         raise Permanent(f"the job id {job_id[:200]!r} cannot be the name of a folder")
     return job_id
 

@@ -23,7 +23,7 @@ from ..store.store import Store
 from .destinations.base import Package, Place, StagedFile, find
 from .errors import Permanent, Superseded
 from .fetch import Fetcher
-from .names import check_component
+from .names import check_component, is_component
 from .retrying import Backoff, persist
 from .rows import Rows
 from .sources import FreshOutput, Sources, files_of
@@ -128,7 +128,12 @@ class Steps:
         """Throw away what was staged, once every delivery has it. What could not be published stays for another try."""
         deliveries = await self._store.deliveries.of_job(job_id)
         if all(delivery.status == "delivered" for delivery in deliveries):
-            await self._fetcher.in_thread(_remove, self._output_dir / STAGING / check_component(job_id))
+            await self._fetcher.in_thread(_remove, self._output_dir / STAGING / job_id)
+
+    async def tidy(self) -> None:
+        """What a crash kept ``finish`` from throwing away. For the start, when no delivery runs."""
+        for job_id in await self._fetcher.in_thread(_folders, self._output_dir / STAGING):
+            await self.finish(job_id)
 
     async def _rows(self, job_id: str, generation: int, destination: str | None = None) -> Rows:
         """The unfinished deliveries of this run (of one destination, where it is named)."""
@@ -175,6 +180,13 @@ def _decoded(output: str | None) -> Any:
         return None if output is None else msgspec.json.decode(output)
     except (msgspec.DecodeError, RecursionError):
         return output
+
+
+def _folders(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir() if is_component(path.name)]
+    except OSError:
+        return []
 
 
 def _remove(folder: Path) -> None:

@@ -72,6 +72,9 @@ class DeliveryWorker:
             self._fetcher = await stack.enter_async_context(
                 Fetcher(origins, self._session, self._token, self._pool, resolver=self._resolver)
             )
+            self._steps = Steps(
+                self._settings, self._store, self._fetcher, self._fresh_output, self._clock, self._backoff
+            )
             stack.push_async_callback(self._stop_engine)
             self._task = asyncio.create_task(self._sweep_forever(), name="delivery sweep")
             stack.push_async_callback(self._stop_sweep)
@@ -93,14 +96,19 @@ class DeliveryWorker:
 
     async def _sweep_forever(self) -> None:
         pause = min(SWEEP_SECONDS, self._settings.reconcile_seconds)
-        woken = False
+        woken = tidied = False
         while True:
             try:
+                if not tidied:
+                    await self._steps.tidy()
+                    tidied = True
                 await self._sweep(everything=not woken)
             except (NotReady, OSError, sqlalchemy.exc.OperationalError) as problem:
                 log.warning("delivery_sweep_failed", error=str(problem))  # a full disk, a database that restarts
             try:
-                await asyncio.wait_for(self._awake.wait(), pause)
+                # Not wait_for(): before Python 3.12 it swallows a cancellation that comes together with the wake-up.
+                async with asyncio.timeout(pause):
+                    await self._awake.wait()
                 woken = True
             except TimeoutError:
                 woken = False
@@ -125,8 +133,7 @@ class DeliveryWorker:
     async def _start_engine(self) -> Engine:
         """Import and open DBOS, in a thread: not before the first delivery is due, and never on the event loop."""
         engine_class = await self._fetcher.in_thread(_import_engine)
-        steps = Steps(self._settings, self._store, self._fetcher, self._fresh_output, self._clock, self._backoff)
-        engine = engine_class(steps, _database_url(self._settings))
+        engine = engine_class(self._steps, _database_url(self._settings))
         await self._fetcher.in_thread(engine.start)
         self._engine = engine
         return engine

@@ -163,6 +163,14 @@ async def complete(store: Store, provider_id: str, output: Any, *, completed_at:
     return appended.job_id
 
 
+async def until(happened: Callable[[], Awaitable[bool]], *, seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while True:
+            if await happened():
+                return
+            await asyncio.sleep(0.02)
+
+
 async def ended(store: Store, job_id: str, *, seconds: float = 30) -> list[Delivery]:
     """The job's deliveries once none is pending or running."""
     async with asyncio.timeout(seconds):
