@@ -9,8 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 from .environment import surroundings
 from .exits import Failed
@@ -21,7 +20,7 @@ _ROOT = Path(__file__).resolve().parents[2]  # where the package is: the child i
 
 
 class Child:
-    """``tunerd`` with ``arguments``. Leaving the block stops it.
+    """``tunerd`` with ``arguments``: ``start``, and in any case ``stop``.
 
     It leads a session of its own: Ctrl-C in a terminal goes to the demo alone, which stops its children in order.
     """
@@ -31,8 +30,9 @@ class Child:
         self.log = folder / f"{name}.log"
         self._arguments, self._folder, self._environ = arguments, folder, environ
         self._lines: queue.Queue[str | None] = queue.Queue()
+        self._process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
                 [sys.executable, "-P", "-m", "daemon", *self._arguments],
@@ -46,11 +46,11 @@ class Child:
             )
         assert self._process.stdout is not None
         threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL where that is not enough. Harmless where it has not started or has ended."""
+        if self._process is None:
+            return
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -77,14 +77,15 @@ class Child:
             except queue.Empty:
                 break
             if line is None:
-                raise Failed(f"The {self.name} ended before it was ready (exit code {self._process.wait()}).")
+                raise Failed(f"The {self.name} ended before it was ready .")
             if line.startswith(beginning):
                 return line.removeprefix(beginning)
         raise Failed(f"The {self.name} was not ready after {within:g} s.")
 
     def last_words(self) -> str:
         """The end of its log, for a message about a failure."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        lines = text.splitlines()[-LOG_LINES_SHOWN:]
         return "\n".join((f"--- the end of {self.log}", *lines))
 
 

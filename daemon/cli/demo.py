@@ -43,8 +43,10 @@ def demo(*, keep: Annotated[bool, Parameter(help="Stay up for the web page until
             logs = "\n".join(child.last_words() for child in started)
             raise Failed(f"the demo failed: {problem.message}\n{logs}\nEverything is kept in {folder}.") from None
         if keep:
-            print(f"\nThe daemon stays up at {url}/ until Ctrl-C.", flush=True)
-            _until_interrupted()
+            with contextlib.suppress(KeyboardInterrupt):  # how a kept demo is meant to end: not a failure
+                print(f"\nThe daemon stays up at {url}/ until Ctrl-C.", flush=True)
+                while True:
+                    time.sleep(3600)
     print(f"\nEverything is kept in {folder}")
     return OK
 
@@ -52,19 +54,23 @@ def demo(*, keep: Annotated[bool, Parameter(help="Stay up for the web page until
 def _start(stack: contextlib.ExitStack, started: list[Child], folder: Path) -> str:
     """The sandbox, then the daemon pointed at it; the daemon's address."""
     sandbox = Child("sandbox", ["sandbox", "--listen", "127.0.0.1:0"], folder, {})
-    stack.enter_context(sandbox)
-    started.append(sandbox)
+    _begin(sandbox, stack, started)
     provider = {
         name: sandbox.line(f"export {name}=", START_SECONDS) for name in ("REPLICATE_BASE_URL", "REPLICATE_API_TOKEN")
     }
     print(f"simulated Replicate  {provider['REPLICATE_BASE_URL']}")
     folders = ["--data-dir", str(folder / "data"), "--output-dir", str(folder / "outputs")]
     daemon = Child("daemon", ["serve", "--listen", "127.0.0.1:0", *folders], folder, provider)
-    stack.enter_context(daemon)
-    started.append(daemon)
+    _begin(daemon, stack, started)
     url = daemon.line("tunerd ready on ", START_SECONDS)
     print(f"daemon, web page     {url}/")
     return url
+
+
+def _begin(child: Child, stack: contextlib.ExitStack, started: list[Child]) -> None:
+    stack.callback(child.stop)  # before it runs: an interrupt may come at any moment
+    started.append(child)
+    child.start()
 
 
 def _run(client: Client, folder: Path) -> None:
@@ -93,8 +99,10 @@ def _run(client: Client, folder: Path) -> None:
             raise Failed(f"the delivery to {delivery['destination']} is {delivery['status']}: {delivery.get('error')}")
     count = _check_files(client, job_id, folder / "outputs" / job_id)
     events = client.get(job_path(job_id, "events"), {"limit": 1000})["events"]
-    seconds = time.monotonic() - begin
-    print(f"\n{count} delivered and checked; {len(events)} signed events kept; {seconds:.1f} s from submit.")
+    signed = sum(event["verified"] and event["source"] == "webhook" for event in events)
+    print(
+        f"\n{count} delivered and checked; {signed} signed events kept; {time.monotonic() - begin:.1f} s from submit."
+    )
 
 
 def _check_files(client: Client, job_id: str, delivered: Path) -> str:
@@ -130,10 +138,3 @@ def _stopped_by_signals() -> Iterator[None]:
     finally:
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)
-
-
-def _until_interrupted() -> None:
-    """Ctrl-C is how a kept demo is meant to end: not a failure."""
-    with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            time.sleep(3600)
