@@ -25,7 +25,7 @@ from .compiled import Bulk, Lookup
 from .database import AnyRow, reserve_sequence
 from .records import Appended, IncomingEvent
 from .schema import events, jobs
-from .text import storable, storable_or_none
+from .text import storable, storable_key, storable_or_none
 
 _PLAIN_ID = re.compile(r"[0-9a-z]{1,64}")  # what Replicate's ids look like; anything else is hashed into a job id
 
@@ -84,7 +84,7 @@ class Written(msgspec.Struct, frozen=True):
 
 def write_batch(connection: sa.Connection, arrivals: Sequence[Arrival], cache: LastBodies) -> Written:
     """Store every event that is new, in the order given, and move its job. One result for each arrival."""
-    ids = [storable(arrival.event.webhook_id) for arrival in arrivals]
+    ids = [storable_key(arrival.event.webhook_id) for arrival in arrivals]
     known = {
         row.webhook_id: Appended(row.seq, EventKind(row.kind), row.job_id, duplicate=True)
         for row in _KNOWN.execute(connection, list(dict.fromkeys(ids)))

@@ -17,7 +17,7 @@ from . import binding, completion
 from .database import AnyRow, Database
 from .records import Job, NewJob
 from .schema import jobs
-from .text import storable
+from .text import storable, storable_key
 
 _T = TypeVar("_T")
 JobList: TypeAlias = list[Job]  # within the class, ``list`` is the method
@@ -156,8 +156,9 @@ def _update(connection: sa.Connection, job_id: str, changes: dict[str, Any]) -> 
 
 
 def _insert_intent(connection: sa.Connection, job: NewJob) -> tuple[Job, bool]:
-    if job.idempotency_key is not None:
-        row = connection.execute(_BY_KEY, {"key": storable(job.idempotency_key)}).first()
+    key = None if job.idempotency_key is None else storable_key(job.idempotency_key)
+    if key is not None:
+        row = connection.execute(_BY_KEY, {"key": key}).first()
         if row is not None and row.request_digest != job.request_digest:
             raise IdempotencyConflict(
                 f"The idempotency key {job.idempotency_key!r} was used for another request (job {row.job_id}). "
@@ -170,6 +171,7 @@ def _insert_intent(connection: sa.Connection, job: NewJob) -> tuple[Job, bool]:
         for name, value in msgspec.structs.asdict(job).items()
     }
     values.update(
+        idempotency_key=key,
         provider="replicate",
         submitted=True,
         status=JobStatus.PENDING.value,
