@@ -84,12 +84,16 @@ async def _until_stopped(parts: app.Parts, stop: asyncio.Event) -> str | None:
     background = parts.start_background()
     stopping = asyncio.create_task(stop.wait(), name="signal")
     done, _ = await asyncio.wait([stopping, *background], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    for task in done - {stopping}:
-        problem = None if task.cancelled() else task.exception()
-        log.error("background task ended", part=task.get_name(), exc_info=problem)
-        return task.get_name()
-    return None
+    failed = next(iter(done - {stopping}), None)
+    # They use the store and the session: ended before those are closed under them.
+    for task in (stopping, *background):
+        task.cancel()
+    await asyncio.gather(stopping, *background, return_exceptions=True)
+    if failed is None:
+        return None
+    problem = None if failed.cancelled() else failed.exception()
+    log.error("background task ended", part=failed.get_name(), exc_info=problem)
+    return failed.get_name()
 
 
 def _listen(settings: Settings) -> list[socket.socket]:
