@@ -2,36 +2,57 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import msgspec
 from aiohttp import web
+from multidict import istr
 
 from .. import keys
 from ..core.addresses import Address, AddressSet, Malformed, client_address
 from ..errors import ForwardedInvalid
 
-# Compiled once for each application, from the setting.
-TRUSTED_PROXIES: web.AppKey[AddressSet] = web.AppKey("trusted_proxies")
+_REMEMBERED = 1024  # connections' peers and headers; senders are few, and each sends often
+_FORWARDED_FOR = istr("X-Forwarded-For")
 
 
-def set_up(app: web.Application) -> None:
-    app[TRUSTED_PROXIES] = AddressSet(app[keys.SETTINGS].trusted_proxies)
+class Client(msgspec.Struct, frozen=True):
+    """Who sent a request; both ``None`` where that is unknown (a unix socket whose proxy does not say)."""
+
+    address: Address | None
+    text: str | None
+
+
+class Clients:
+    """Finds the client behind a request, believing ``trusted`` proxies."""
+
+    def __init__(self, trusted: AddressSet) -> None:
+        self._trusted = trusted
+        self._find = lru_cache(_REMEMBERED)(self._find_anew)
+
+    def of(self, request: web.BaseRequest) -> Client:
+        """Raises ``ForwardedInvalid`` where a trusted proxy's ``X-Forwarded-For`` cannot be read."""
+        found = self._find(peer_of(request), tuple(request.headers.getall(_FORWARDED_FOR, ())))
+        if isinstance(found, Malformed):
+            raise ForwardedInvalid(
+                f"X-Forwarded-For holds {found.entry[:80]!r}, which is no address. The proxy in front of tunerd must "
+                "append the address of its client, and should drop what the client itself sent."
+            )
+        return found
+
+    def _find_anew(self, peer: str | None, forwarded_for: tuple[str, ...]) -> Client | Malformed:
+        found = client_address(peer, forwarded_for, self._trusted)
+        return found if isinstance(found, Malformed) else Client(found, None if found is None else str(found))
 
 
 def peer_of(request: web.BaseRequest) -> str | None:
     """The other end's address as text; ``None`` for a unix socket."""
-    name = request.get_extra_info("peername")
-    return name[0] if isinstance(name, tuple) and name else None
+    name = request.protocol.peername
+    return name[0] if isinstance(name, tuple) else None
 
 
-def address_of(request: web.Request) -> Address | None:
-    """Who sent it; ``None`` where that is unknown (a unix socket whose proxy does not say).
+CLIENTS: web.AppKey[Clients] = web.AppKey("clients")
 
-    Raises ``ForwardedInvalid`` where a trusted proxy's ``X-Forwarded-For`` cannot be read.
-    """
-    forwarded_for = request.headers.getall("X-Forwarded-For", ())
-    found = client_address(peer_of(request), forwarded_for, request.app[TRUSTED_PROXIES])
-    if isinstance(found, Malformed):
-        raise ForwardedInvalid(
-            f"X-Forwarded-For holds {found.entry[:80]!r}, which is no address. The proxy in front of tunerd must append"
-            " the address of its client, and should drop what the client itself sent."
-        )
-    return found
+
+def set_up(app: web.Application) -> None:
+    app[CLIENTS] = Clients(AddressSet(app[keys.SETTINGS].trusted_proxies))

@@ -69,6 +69,11 @@ class DeadlineHandler(RequestHandler):
         elif data and not self._limit and not self._upgraded:
             self._watch(self._headers_limit)  # a request's first bytes, and not yet all of its headers
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # Called with every body that is read. Where nothing was paused aiohttp would run its parser on nothing.
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
     def _watch(self, seconds: float) -> None:
         """Something begins now that may take ``seconds``. An alarm that comes early enough stays as it is."""
         self._since, self._limit = self._loop.time(), seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 from aiohttp import web
@@ -19,6 +20,7 @@ _LONGEST_ID = 200  # characters; it becomes a key in the database. Replicate's h
 _LONGEST_HINT = 200
 
 _ID, _TIMESTAMP, _SIGNATURE = istr("webhook-id"), istr("webhook-timestamp"), istr("webhook-signature")
+_NONE: tuple[str, ...] = ()
 _SIGNING = (_ID, _TIMESTAMP, _SIGNATURE)
 
 
@@ -78,15 +80,18 @@ class Signed(msgspec.Struct, frozen=True):
 
 def read_signed(request: web.Request) -> Signed:
     headers = request.headers
-    ids, timestamps, signatures = (headers.getall(name, ()) for name in _SIGNING)
-    # Several signature lines are one list. Of the others, which one was signed could only be guessed.
+    ids, timestamps = headers.getall(_ID, _NONE), headers.getall(_TIMESTAMP, _NONE)
+    signature = " ".join(headers.getall(_SIGNATURE, _NONE))  # several lines are one list
+    if len(ids) == len(timestamps) == 1 and ids[0] and timestamps[0] and signature:
+        return Signed(ids[0], timestamps[0], signature)
+    # Which of two ids or times was signed could only be guessed.
     repeated = _ID if len(ids) > 1 else _TIMESTAMP if len(timestamps) > 1 else None
-    found = (_only(ids), _only(timestamps), " ".join(signatures) or None)
+    found = (_only(ids), _only(timestamps), signature or None)
     missing = tuple(name for name, value in zip(_SIGNING, found, strict=True) if value is None and name != repeated)
     return Signed(*found, missing, repeated)
 
 
-def _only(values: list[str] | tuple[str, ...]) -> str | None:
+def _only(values: Sequence[str]) -> str | None:
     return values[0] or None if len(values) == 1 else None
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestPayloadError
 
-from ..errors import CrossSite, ForwardedInvalid, InvalidRequest, TunerdError, Unauthorized
+from ..errors import InvalidRequest, TunerdError
 from ..parsing import WEBHOOK_PATH
 from . import address
-from .address import address_of, peer_of
+from .address import CLIENTS, peer_of
 from .admin import require_admin
 from .problem import SECURITY_HEADERS, from_http, internal_error, problem
 from .refusals import REFUSALS, RefusalLog
@@ -26,18 +28,21 @@ log = structlog.get_logger()
 @web.middleware
 async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The outermost layer: nothing but an answer leaves it."""
+    return await guarded(request, handler if _is_public(request) else partial(_as_admin, handler))
+
+
+async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The handler's answer, or the problem that it raised."""
     try:
-        if not _is_public(request):
-            address_of(request)  # a malformed forwarding header is refused everywhere
-            require_admin(request)
         return await handler(request)
     except web.HTTPException as answer:
         if answer.status < web.HTTPBadRequest.status_code:
             raise  # a redirect or an empty answer, raised instead of returned
         error = from_http(answer, request.path)
     except TunerdError as refused:
+        if refused.status == web.HTTPInternalServerError.status_code:
+            log.exception("request failed", method=request.method, path=request.path)
         error = refused
-        _tell(request, refused)
     except RequestPayloadError:
         error = InvalidRequest("The body is not valid HTTP: its chunks or its length do not add up.")
     except Exception as fault:
@@ -51,11 +56,14 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
     return problem(error)
 
 
-def _tell(request: web.Request, error: TunerdError) -> None:
-    if error.status == web.HTTPInternalServerError.status_code:
-        log.error("request failed", method=request.method, path=request.path, exc_info=error)
-    elif isinstance(error, (Unauthorized, CrossSite, ForwardedInvalid)):
-        request.app[REFUSALS].note(error, path=request.path, peer=peer_of(request))
+async def _as_admin(handler: Handler, request: web.Request) -> web.StreamResponse:
+    try:
+        request.app[CLIENTS].of(request)  # a malformed forwarding header is refused everywhere
+        require_admin(request)
+    except TunerdError as refused:
+        request.app[REFUSALS].note(refused, path=request.path, peer=peer_of(request))
+        raise
+    return await handler(request)
 
 
 MIDDLEWARES = (boundary,)

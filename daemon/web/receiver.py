@@ -18,7 +18,7 @@ import msgspec
 from aiohttp import web
 
 from .. import keys
-from ..core.addresses import Address, AddressSet
+from ..core.addresses import AddressSet
 from ..core.events import EventKind
 from ..core.prediction import Prediction, parse_prediction
 from ..core.signature import TOLERANCE_SECONDS, Verdict, verify
@@ -33,9 +33,10 @@ from ..errors import (
 )
 from ..parsing import WEBHOOK_PATH
 from ..store.records import Appended, IncomingEvent
-from .address import address_of
+from .address import CLIENTS, Client
 from .endpoint import Answer, Endpoint, Param
 from .incoming import Bodies, Signed, job_hint, journal_id, read_signed
+from .problem import SECURITY_HEADERS
 from .rate import RateLimit
 from .refusals import REFUSALS
 
@@ -48,7 +49,7 @@ T = TypeVar("T")
 RECEIVER: web.AppKey[Receiver] = web.AppKey("receiver")
 
 _encoder = msgspec.json.Encoder()
-_JSON = {"Content-Type": "application/json"}
+_HEADERS = {"Content-Type": "application/json", **SECURITY_HEADERS}
 
 
 class Received(msgspec.Struct):
@@ -68,6 +69,7 @@ class Receiver:
 
     def __init__(self, app: web.Application) -> None:
         settings = app[keys.SETTINGS]
+        self._clients = app[CLIENTS]
         self._effective = app[keys.EFFECTIVE]
         self._secrets = app[keys.WEBHOOK_SECRETS]
         self._journal = app[keys.STORE].journal
@@ -86,16 +88,16 @@ class Receiver:
 
     async def receive(self, request: web.Request) -> web.Response:
         began = time.perf_counter()
-        address: Address | None = None
+        client = None
         try:
-            address = address_of(request)
-            self._admit(address)
+            client = self._clients.of(request)
+            self._admit(client)
             body = await self._bodies.read(request)
-            event, prediction = await self._judge(request, body, address)
+            event, prediction = await self._judge(request, body, client)
             appended = await self._journal.append(event, prediction)
         except TunerdError as refused:
             self._outcomes.labels(refused.code).inc()
-            self._refusals.note(refused, path=WEBHOOK_PATH, address=str(address))
+            self._refusals.note(refused, path=WEBHOOK_PATH, client=client and client.text)
             raise
         self._seconds.observe(time.perf_counter() - began)
         return self._answer(appended)
@@ -111,20 +113,20 @@ class Receiver:
             if appended.kind is EventKind.COMPLETED:
                 self._wake_delivery()
         received = Received("duplicate" if appended.duplicate else "accepted", appended.kind, appended.job_id)
-        return web.Response(body=_encoder.encode(received), headers=_JSON)
+        return web.Response(body=_encoder.encode(received), headers=_HEADERS)
 
-    def _admit(self, address: Address | None) -> None:
+    def _admit(self, client: Client) -> None:
         """The IP rule, the rate, and whether anything is taken at all."""
         networks = self._effective.webhook_allowed_ips
         if networks:
             if networks != self._allowed.networks:
                 self._allowed = AddressSet(networks)
-            if address is None or address not in self._allowed:
+            if client.address is None or client.address not in self._allowed:
                 raise IpNotAllowed(
-                    f"{address or 'An unknown address'} is not in webhook_allowed_ips. Add it, or empty the list: the "
-                    "signature is what authenticates. Behind a proxy, check TUNERD_TRUSTED_PROXIES."
+                    f"{client.text or 'An unknown address'} is not in webhook_allowed_ips. Add it, or empty the list: "
+                    "the signature is what authenticates. Behind a proxy, check TUNERD_TRUSTED_PROXIES."
                 )
-        excess = self._rate.excess(address, asyncio.get_running_loop().time())
+        excess = self._rate.excess(client.address, asyncio.get_running_loop().time())
         if excess:
             raise RateLimited(
                 "More requests came from this address than webhook_rate_per_second lets in. Send it again later.",
@@ -134,7 +136,7 @@ class Receiver:
             raise NotReady("The daemon is stopping. Send it again.", retry_after=_DRAIN_RETRY_SECONDS)
 
     async def _judge(
-        self, request: web.Request, body: bytes, address: Address | None
+        self, request: web.Request, body: bytes, client: Client
     ) -> tuple[IncomingEvent, Prediction | None]:
         signed, now = read_signed(request), self._clock()
         required = self._effective.webhook_require_signature
@@ -149,7 +151,7 @@ class Receiver:
             body=body,
             received_at=now,
             source="webhook",
-            source_ip=None if address is None else str(address),
+            source_ip=client.text,
             verified=required,
             job_hint=job_hint(request),
         )
