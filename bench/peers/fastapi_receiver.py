@@ -1,5 +1,7 @@
 """A receiver as one writes it in an afternoon: FastAPI, uvicorn, standardwebhooks, one aiosqlite connection, one commit
-per event. As durable as ours: WAL and synchronous=FULL. Usage: fastapi_receiver DATABASE SECRET
+per event. As durable as ours: WAL and synchronous=FULL; uvicorn finds uvloop installed and uses it.
+
+Usage: python -m bench.peers.fastapi_receiver DATABASE SECRET
 """
 
 from __future__ import annotations
