@@ -47,7 +47,7 @@ def demo(*, keep: Annotated[bool, Parameter(help="Stay up for the web page until
                 print(f"\nThe daemon stays up at {url}/ until Ctrl-C.", flush=True)
                 while True:
                     time.sleep(3600)
-    print(f"\nEverything is kept in {folder}")
+    print(f"\nEverything is kept in {folder}" + ("" if keep else "; with --keep the web page stays up."))
     return OK
 
 

@@ -149,7 +149,9 @@ async def test_wait_and_tail_outlive_a_restart(start: Program, client, daemon: D
 
 
 async def test_logs_follow_ends_with_the_job(start: Program, client, daemon: Daemon) -> None:
-    job_id = (await client("submit", "acme/trainer", "steps=300", "run_seconds=40", "--json")).json()["job_id"]
+    job_id = (
+        await client("submit", "acme/trainer", "steps=300", "run_seconds=40", "log_bytes=3000000", "--json")
+    ).json()["job_id"]
     following = await start("logs", "-f", job_id, TUNERD_URL=daemon.url)
     followed = (await following.result()).out
     whole = (await client("logs", job_id, "--json")).json()["text"]

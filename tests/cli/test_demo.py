@@ -34,7 +34,7 @@ def delivered(result: Result) -> list[str]:
     """The file that the demo printed, checked against the digest beside it; its folder; what the logs there say."""
     (found,) = re.findall(r"^  (/\S+)  [^\n]*\n  sha256 ([0-9a-f]{64})$", result.out, re.MULTILINE)
     assert hashlib.sha256(Path(found[0]).read_bytes()).hexdigest() == found[1]
-    kept = re.search(r"Everything is kept in (\S+)", result.out)
+    kept = re.search(r"Everything is kept in ([^\s;]+)", result.out)
     assert kept is not None and Path(found[0]).is_relative_to(kept[1])
     return [found[0], kept[1], "".join(path.read_text() for path in Path(kept[1]).glob("*.log"))]
 
