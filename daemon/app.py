@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # One outgoing call: 10 s to connect, 60 s of silence. The whole is each caller's own matter: a download is long.
 CLIENT_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 
-WAKE_PAUSE = 0.25  # seconds between two looks for due deliveries: a flood of events is one reason to look, not thousands
+WAKE_PAUSE = 0.25  # seconds between two looks for due deliveries: a flood of events is one reason to look
 WAKE_IDLE = 60.0  # seconds; the worker sweeps by itself too
 
 
