@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from ..errors import NotReady
-from .errors import Gone, Permanent, Retry, Superseded
+from .errors import Permanent, Retry, Superseded
 
 log = structlog.get_logger()
 
@@ -47,10 +47,12 @@ async def persist(
                 return await attempt()
         except TimeoutError:
             raise Permanent(f"not done when the deadline came{reason and f'; before: {reason}'}") from None
-        except (Permanent, Gone, Superseded):
+        except (Permanent, Superseded):
             raise
         except Retry as problem:
             reason, asked = str(problem), problem.after
+        except OSError as problem:  # a folder that cannot be written, a file system that is read-only
+            reason = f"{problem.strerror or problem}: {problem.filename}"
         except Exception as problem:  # a fault of ours: said loudly, and tried again like any other
             log.exception("delivery_fault")
             reason = f"unexpected {type(problem).__name__}: {problem}"

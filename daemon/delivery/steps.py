@@ -69,7 +69,7 @@ class Steps:
             return nothing
         except Permanent as reason:
             await self._fail(rows, job_id, reason)
-            await self._fetcher.in_thread(_remove, self._staging(job_id, generation))
+            await self._fetcher.in_thread(_remove, self._staging(job_id) / str(generation))
             return nothing
         files = [
             {"name": file.name, "bytes": file.bytes, "sha256": file.sha256, "source_url": file.source_url}
@@ -91,7 +91,7 @@ class Steps:
             stop_at=rows.deadline if rows.deadline > now else now + LATE_SECONDS,
             backoff=self._backoff,
         )
-        folder = self._staging(job.job_id, generation)
+        folder = self._staging(job.job_id) / str(generation)
         transfer = Transfer(self._fetcher, self._store, rows, folder, self._slots, retrying)
         return await transfer.run(job.job_id, files, Sources(job, files, self._fresh_output))
 
@@ -124,16 +124,22 @@ class Steps:
             backoff=self._backoff,
         )
 
-    async def finish(self, job_id: str) -> None:
-        """Throw away what was staged, once every delivery has it. What could not be published stays for another try."""
+    async def finish(self, job_id: str, generation: int) -> None:
+        """Throw away what this run and those before it staged, once every delivery of the job has its files.
+
+        What could not be published stays for another try. A newer run's folder is its own.
+        """
         deliveries = await self._store.deliveries.of_job(job_id)
         if all(delivery.status == "delivered" for delivery in deliveries):
-            await self._fetcher.in_thread(_remove, self._output_dir / STAGING / job_id)
+            for staged in await self._fetcher.in_thread(_folders, self._staging(job_id)):
+                if staged.isdecimal() and int(staged) <= generation:
+                    await self._fetcher.in_thread(_remove, self._staging(job_id) / staged)
 
     async def tidy(self) -> None:
         """What a crash kept ``finish`` from throwing away. For the start, when no delivery runs."""
         for job_id in await self._fetcher.in_thread(_folders, self._output_dir / STAGING):
-            await self.finish(job_id)
+            job = await self._store.jobs.get(job_id)
+            await self.finish(job_id, job.delivery_generation if job else 0)
 
     async def _rows(self, job_id: str, generation: int, destination: str | None = None) -> Rows:
         """The unfinished deliveries of this run (of one destination, where it is named)."""
@@ -160,7 +166,7 @@ class Steps:
         raise Permanent(f"the destination {destination!r} is no longer configured")
 
     def _package(self, job: Job, generation: int, files: list[dict[str, Any]]) -> Package:
-        folder = self._staging(job.job_id, generation)
+        folder = self._staging(job.job_id) / str(generation)
         return Package(
             job_id=job.job_id,
             provider_job_id=job.provider_job_id,
@@ -171,8 +177,8 @@ class Steps:
             output=_decoded(job.output) if not files else None,
         )
 
-    def _staging(self, job_id: str, generation: int) -> Path:
-        return self._output_dir / STAGING / job_id / str(generation)
+    def _staging(self, job_id: str) -> Path:
+        return self._output_dir / STAGING / job_id
 
 
 def _decoded(output: str | None) -> Any:
@@ -190,7 +196,8 @@ def _folders(folder: Path) -> list[str]:
 
 
 def _remove(folder: Path) -> None:
+    """``folder`` (one run's), and those above it if that leaves them empty."""
     shutil.rmtree(folder, ignore_errors=True)
-    for parent in folder.parents[: 2 if folder.parent.name != STAGING else 1]:
+    for parent in folder.parents[:2]:
         with contextlib.suppress(OSError):  # something else is in it
             parent.rmdir()

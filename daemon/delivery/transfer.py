@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -76,28 +77,34 @@ class Transfer:
         path, source_url = self._folder / name, shortened(file.url)
         if known is not None and known.source_url != source_url:
             known = None
-        fetched = await self._fetcher.in_thread(staged_already, path, known, job_id)
-        if fetched is None:
-            fetched = await self._fetch(index, file.url, path, sources)
+        at_hand = partial(staged_already, path, known, job_id)
+        fetched = await self._fetch(index, file.url, path, sources, at_hand)
         self._done[index] = self._total[index] = fetched.bytes
         staged = StagedFile(name, path, fetched.bytes, fetched.sha256, source_url)
         await self._store.deliveries.put_artifact(job_id, _artifact(staged))
         return staged
 
-    async def _fetch(self, index: int, url: str, path: Path, sources: Sources) -> Fetched:
-        part = await self._fetcher.in_thread(Part, path, url)
+    async def _fetch(
+        self, index: int, url: str, path: Path, sources: Sources, at_hand: Callable[[], Fetched | None]
+    ) -> Fetched:
+        in_thread = self._fetcher.in_thread
+        part: Part | None = None  # kept from one attempt to the next: its hash goes on
 
         async def attempt() -> Fetched:
             nonlocal part, url
             async with self._slots:
-                try:
-                    return await self._fetcher.attempt(url, part, progress)
-                except Gone as gone:
-                    url = await sources.fresh(index, gone, url)
+                if part is None and (whole := await in_thread(at_hand)) is not None:
+                    return whole
+                while True:
+                    current = part if part is not None else await in_thread(Part, path, url)
+                    part = current
+                    try:
+                        return await self._fetcher.attempt(url, current, progress)
+                    except Gone as gone:
+                        url = await sources.fresh(index, gone, url)
                     self._fetcher.check(url)
-                await self._fetcher.in_thread(part.close)
-                part = await self._fetcher.in_thread(Part, path, url)
-                return await self._fetcher.attempt(url, part, progress)
+                    await in_thread(current.close)
+                    part = None
 
         def progress(done: int, total: int | None) -> None:
             self._done[index], self._total[index] = done, total
@@ -107,7 +114,8 @@ class Transfer:
         except Permanent as reason:
             raise Permanent(f"{path.name}: {reason}") from None
         finally:
-            await self._fetcher.in_thread(part.close)
+            if part is not None:
+                await in_thread(part.close)
 
     async def _report(self) -> None:
         """Write the progress while there is some. It is for display: a failure to write it ends nothing."""

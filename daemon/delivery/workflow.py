@@ -96,22 +96,22 @@ class DeliveryWorker:
 
     async def _sweep_forever(self) -> None:
         pause = min(SWEEP_SECONDS, self._settings.reconcile_seconds)
-        woken = tidied = False
+        now = asyncio.get_running_loop().time
+        tidied, complete_at = False, -pause
         while True:
             try:
                 if not tidied:
                     await self._steps.tidy()
                     tidied = True
-                await self._sweep(everything=not woken)
+                everything = now() - complete_at >= pause  # wake-ups may come without end
+                await self._sweep(everything=everything)
+                complete_at = now() if everything else complete_at
             except (NotReady, OSError, sqlalchemy.exc.OperationalError) as problem:
                 log.warning("delivery_sweep_failed", error=str(problem))  # a full disk, a database that restarts
-            try:
+            with contextlib.suppress(TimeoutError):
                 # Not wait_for(): before Python 3.12 it swallows a cancellation that comes together with the wake-up.
                 async with asyncio.timeout(pause):
                     await self._awake.wait()
-                woken = True
-            except TimeoutError:
-                woken = False
             self._awake.clear()
 
     async def _sweep(self, *, everything: bool) -> None:

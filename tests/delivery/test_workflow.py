@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Settings
+from daemon.errors import ProviderUnavailable, TokenMissing
 from daemon.store.records import Delivery
 from daemon.store.store import Store
 from tests.delivery.conftest import StartWorker
@@ -191,6 +192,48 @@ async def test_an_expired_address_is_asked_for_anew_once(
         worker.wake()
         [delivery] = await ended(store, gone)
     assert delivery.status == "failed" and "404" in str(delivery.error) and "removed" in str(delivery.error)
+
+
+async def test_a_fresh_address_that_is_gone_too_is_the_end(
+    store: Store, server: OutputServer, start_worker: StartWorker
+) -> None:
+    asked = []
+
+    async def fresh(job: Any) -> bytes:
+        asked.append(job.provider_job_id)
+        return json.dumps({"output": f"{server.url}/fresh.bin"}).encode()
+
+    async def unavailable(job: Any) -> bytes:
+        asked.append(job.provider_job_id)
+        raise ProviderUnavailable("It does not answer.") if len(asked) < 3 else TokenMissing("There is no token.")
+
+    async with start_worker(fresh_output=fresh) as worker:
+        job_id = await complete(store, "abc", f"{server.url}/old.bin")
+        worker.wake()
+        [delivery] = await ended(store, job_id)
+    assert delivery.status == "failed" and "no other address" in str(delivery.error) and asked == ["abc"]
+    async with start_worker(fresh_output=unavailable) as worker:
+        job_id = await complete(store, "def", f"{server.url}/old.bin")
+        worker.wake()
+        await until(lambda: delivery_shows(store, job_id, lambda row: "There is no token" in str(row.error)))
+        [delivery] = await store.deliveries.of_job(job_id)
+    assert delivery.status == "running" and "404" in str(delivery.error)
+
+
+async def test_an_output_folder_that_cannot_be_made_is_waited_for(
+    settings: Settings, store: Store, server: OutputServer, start_worker: StartWorker
+) -> None:
+    server.files["/x.bin"] = b"x"
+    settings.output_dir.write_text("a file")
+    async with start_worker() as worker:
+        job_id = await complete(store, "abc", f"{server.url}/x.bin")
+        worker.wake()
+        await until(lambda: delivery_shows(store, job_id, lambda row: row.error is not None))
+        [delivery] = await store.deliveries.of_job(job_id)
+        assert delivery.status == "running" and str(settings.output_dir) in str(delivery.error)
+        settings.output_dir.unlink()
+        [delivery] = await ended(store, job_id)
+    assert (delivery.status, delivery.error) == ("delivered", None)
 
 
 async def test_redeliver_restores_a_spoiled_file_and_works_without_the_source(
