@@ -21,7 +21,7 @@ from .. import keys
 from ..core.addresses import AddressSet
 from ..core.events import EventKind
 from ..core.prediction import Prediction, parse_prediction
-from ..core.signature import TOLERANCE_SECONDS, Verdict, verify
+from ..core.signature import LARGE_BYTES, TOLERANCE_SECONDS, Verdict, verify
 from ..errors import (
     IpNotAllowed,
     NotReady,
@@ -40,7 +40,6 @@ from .problem import SECURITY_HEADERS
 from .rate import RateLimit
 from .refusals import REFUSALS
 
-THREAD_BYTES = 256 * 1024  # larger bodies are hashed and parsed off the loop: 10 MB take 11 ms
 THREADS = 2  # of our own: the default ones may all be waiting for uploads
 _DRAIN_RETRY_SECONDS = 5  # about the time of a restart
 
@@ -98,6 +97,9 @@ class Receiver:
         except TunerdError as refused:
             self._outcomes.labels(refused.code).inc()
             self._refusals.note(refused, path=WEBHOOK_PATH, client=client and client.text)
+            raise
+        except Exception:
+            self._outcomes.labels(TunerdError.code).inc()  # internal_error
             raise
         self._seconds.observe(time.perf_counter() - began)
         return self._answer(appended)
@@ -180,7 +182,7 @@ class Receiver:
 
     async def _heavy(self, size: int, work: Callable[..., T], *arguments: object) -> T:
         """``work(*arguments)``, off the loop where ``size`` bytes are too many for it."""
-        if size < THREAD_BYTES:
+        if size < LARGE_BYTES:
             return work(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
