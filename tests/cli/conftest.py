@@ -53,6 +53,11 @@ class Started:
         assert self.process.stdout is not None
         return (await asyncio.wait_for(self.process.stdout.readline(), TIMEOUT)).decode().rstrip("\n")
 
+    async def remark(self) -> str:
+        """The next line on standard error."""
+        assert self.process.stderr is not None
+        return (await asyncio.wait_for(self.process.stderr.readline(), TIMEOUT)).decode().rstrip("\n")
+
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Program]:

@@ -136,6 +136,7 @@ async def test_wait_and_tail_outlive_a_restart(start: Program, client, daemon: D
     waiting = await start("wait", job_id, TUNERD_URL=daemon.url)
     tailing = await start("tail", "--from", "1", "--json", TUNERD_URL=daemon.url)
     seen = [json.loads(await tailing.line())]
+    assert job_id in await waiting.remark()  # it has reached the daemon: before that, nobody there is an error
     assert await daemon.stop() == 0
     await asyncio.sleep(1)
     await daemon.start()
