@@ -33,18 +33,25 @@ class Sources:
         self._files = files
         self._fresh_output = fresh_output
         self._fresh: list[OutputFile] | None = None
+        self._given: set[int] = set()  # files that got the API's address
         self._lock = asyncio.Lock()
 
     async def fresh(self, index: int, gone: Gone, url: str) -> str:
-        """Another address for file ``index``, whose ``url`` is ``gone``; ``Permanent`` where there is none."""
+        """The API's address for file ``index``, whose ``url`` is ``gone``; ``Permanent`` where it has no other.
+
+        An address that the API confirms gets one more chance: not every 403 means that the file is gone.
+        """
+        if index in self._given:
+            raise Permanent(f"{gone}, and the API gives no other address")
         async with self._lock:
             if self._fresh is None:
                 self._fresh = await self._ask(gone)
         if len(self._fresh) != len(self._files):
             raise Permanent(f"{gone}, and the provider has removed the output (API outputs live for an hour)")
+        self._given.add(index)
         address = self._fresh[index].url
         if address == url:
-            raise Permanent(f"{gone}, and the API gives no other address")
+            raise Retry(f"{gone}, but the API confirms the address; trying once more")
         return address
 
     async def _ask(self, gone: Gone) -> list[OutputFile]:

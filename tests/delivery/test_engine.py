@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -60,7 +61,7 @@ async def test_old_workflows_are_forgotten(store: Store, server: OutputServer, s
         in_thread = worker._fetcher.in_thread
         await in_thread(engine.prune, worker._clock())
         assert await in_thread(DBOS.get_workflow_status, workflow_id) is not None
-        handle = await in_thread(DBOS.retrieve_workflow, workflow_id)
+        handle: Any = await in_thread(DBOS.retrieve_workflow, workflow_id)
         await in_thread(handle.get_result)
         await in_thread(engine.prune, worker._clock() + 8 * 86_400)
         assert await in_thread(DBOS.get_workflow_status, workflow_id) is None

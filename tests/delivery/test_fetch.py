@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ async def fetcher(server: OutputServer) -> AsyncIterator[Fetcher]:
 
 class fetcher_for:  # noqa: N801 - a context manager, used like a function
     def __init__(self, origins: Origins, names: Names | None = None, *, trust_env: bool = False, **more: Any) -> None:
-        self.make = lambda session, pool: Fetcher(origins, session, self.token, pool, resolver=names, **more)
+        self.make = partial(Fetcher, origins, token=self.token, resolver=names, **more)
         self.trust_env = trust_env
 
     @staticmethod
@@ -44,7 +45,7 @@ class fetcher_for:  # noqa: N801 - a context manager, used like a function
     async def __aenter__(self) -> Fetcher:
         self.pool = ThreadPoolExecutor(2)
         self.session = aiohttp.ClientSession(trust_env=self.trust_env)
-        self.fetcher = self.make(self.session, self.pool)
+        self.fetcher = self.make(session=self.session, pool=self.pool)
         return await self.fetcher.__aenter__()
 
     async def __aexit__(self, *_error: object) -> None:

@@ -220,6 +220,22 @@ async def test_a_fresh_address_that_is_gone_too_is_the_end(
     assert delivery.status == "running" and "404" in str(delivery.error)
 
 
+async def test_a_passing_403_is_not_the_end(
+    settings: Settings, store: Store, server: OutputServer, start_worker: StartWorker
+) -> None:
+    server.files["/x.bin"] = b"x"
+    server.script["/x.bin"] = [status(403)]
+
+    async def same(_job: Any) -> bytes:
+        return json.dumps({"output": f"{server.url}/x.bin"}).encode()
+
+    async with start_worker(fresh_output=same) as worker:
+        job_id = await complete(store, "abc", f"{server.url}/x.bin")
+        worker.wake()
+        [delivery] = await ended(store, job_id)
+    assert (delivery.status, delivery.error, delivery.attempts) == ("delivered", None, 2)
+
+
 async def test_an_output_folder_that_cannot_be_made_is_waited_for(
     settings: Settings, store: Store, server: OutputServer, start_worker: StartWorker
 ) -> None:
