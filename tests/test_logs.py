@@ -28,7 +28,11 @@ def test_text_is_redacted_by_shape(text: str, expected: str) -> None:
 
 def test_values_are_redacted_by_key_at_any_depth() -> None:
     event = redact(None, "info", {"api_token": "x", "request": {"hf_token": "y", "list": ["hf_abcdefghi"]}, "n": 1})
-    assert event == {"api_token": "[redacted]", "request": {"hf_token": "[redacted]", "list": ["hf_[redacted]"]}, "n": 1}
+    assert event == {
+        "api_token": "[redacted]",
+        "request": {"hf_token": "[redacted]", "list": ["hf_[redacted]"]},
+        "n": 1,
+    }
 
 
 def test_lines_are_json_on_standard_error_also_from_the_standard_library(capsys: pytest.CaptureFixture[str]) -> None:

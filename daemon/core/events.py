@@ -1,7 +1,7 @@
 """Which event was it? Replicate's body carries no event name: the kind is derived from the change.
 
-Terminal status first, then output that appeared or changed, then logs that grew, else ``start``. One delivery may carry several changes
-(the sender throttles and merges); the most final one names it.
+Terminal status first, then output that appeared or changed, then logs that grew, else ``start``. One delivery may carry
+several changes (the sender throttles and merges); the most final one names it.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ P, U, Q, R, C, F, X = JobStatus
 
 # A signal that is missing from a row changes nothing: it is late, or repeated.
 TRANSITIONS: dict[JobStatus, dict[Signal, JobStatus]] = {
-    P: {Signal.UPLOAD: U, Signal.ACCEPTED: Q, Signal.STARTED: R, Signal.SUCCEEDED: C, Signal.FAILED: F, Signal.CANCELLED: X},
+    P: {Signal.UPLOAD: U, Signal.ACCEPTED: Q, Signal.STARTED: R, Signal.SUCCEEDED: C, Signal.FAILED: F, Signal.CANCELLED: X},  # noqa: E501 - one row, one line
     U: {Signal.ACCEPTED: Q, Signal.STARTED: R, Signal.SUCCEEDED: C, Signal.FAILED: F, Signal.CANCELLED: X},
     Q: {Signal.STARTED: R, Signal.SUCCEEDED: C, Signal.FAILED: F, Signal.CANCELLED: X},
     R: {Signal.SUCCEEDED: C, Signal.FAILED: F, Signal.CANCELLED: X},

@@ -145,7 +145,7 @@ def _json_record(record: str) -> tuple[int | None, list[tuple[str, str]]]:
         return None, []
     step = next((values[key] for key in ("step", "global_step", "steps") if type(values.get(key)) is int), None)
     numbers = [(key, str(value)) for key, value in values.items() if type(value) in {int, float}]
-    return step, [(key, value) for key, value in numbers if len(value) < 40]  # noqa: PLR2004 - a number, not a dump
+    return step, [(key, value) for key, value in numbers if len(value) < 40]  # a number, not a dump
 
 
 def _progress(found: re.Match[str], eta: float | None) -> Progress | None:

@@ -76,9 +76,7 @@ def test_a_job_that_never_ran_has_no_start() -> None:
 @pytest.mark.parametrize("late", ["starting", "processing", "succeeded", "failed", "canceled", "aborted", "paused"])
 def test_finished_stays_finished(last: str, late: str) -> None:
     job = after(told("processing", logs="x"), told(last, output="one", error="why"))
-    again = after(
-        told(late, output="two", error="other", logs="x" * 9, completed_at="2030-01-01T00:00:00Z"), job=job
-    )
+    again = after(told(late, output="two", error="other", logs="x" * 9, completed_at="2030-01-01T00:00:00Z"), job=job)
     for unchanged in ("status", "provider_status", "output", "completed_at", "error", "started_at"):
         assert getattr(again, unchanged) == getattr(job, unchanged)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from daemon.sandbox.server import Sandbox
 from tests.support.daemon import Daemon, running_daemon
-
 
 SPEED = 20  # a run of the sandbox's eight seconds takes under half a second
 

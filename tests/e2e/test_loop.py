@@ -32,7 +32,9 @@ async def test_a_training_from_submit_to_the_file_on_disk(daemon: Daemon, sandbo
         status=201,
     )
     assert answer["success"] is True
-    sent = next(json.loads(call.body) for call in sandbox.requests if call.method == "POST" and "predictions" in call.path)
+    sent = next(
+        json.loads(call.body) for call in sandbox.requests if call.method == "POST" and "predictions" in call.path
+    )
     assert sent["webhook"].startswith(daemon.url + "/api/webhooks/replicate")
     assert sent["webhook_events_filter"] == ["start", "output", "logs", "completed"]
 

@@ -1,4 +1,4 @@
-"""kill -9 at random moments under load: every event that was answered 200 is in the journal afterwards, byte for byte."""
+"""kill -9 at random moments under load: every event that was answered 200 is kept, byte for byte."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import zstandard
 from hypothesis import example, given
@@ -19,7 +21,7 @@ _BODIES = st.lists(_SHORT | _LONG | st.binary(max_size=60), min_size=1, max_size
 def chain_of(bodies: list[bytes], whole: frozenset[int] = frozenset()) -> list[Stored]:
     """Oldest first; ``whole``: which ones begin anew."""
     stored = [encode_whole(bodies[0])]
-    for index, (base, body) in enumerate(zip(bodies, bodies[1:], strict=False), 1):
+    for index, (base, body) in enumerate(itertools.pairwise(bodies), 1):
         stored.append(encode_whole(body) if index in whole else encode_growth(base, body))
     return stored
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import stat
 
 import pytest
@@ -81,7 +80,7 @@ async def test_a_key_that_is_passed_in_leaves_no_file(place: Place) -> None:
     old, new = Fernet.generate_key(), Fernet.generate_key()
     async with Store.open(place.url, place.data_dir, secret_key=old) as store:
         await store.secrets.put("name", "value", now=NOW)
-    assert "secret.key" not in os.listdir(place.data_dir)
+    assert not (place.data_dir / "secret.key").exists()
     async with Store.open(place.url, place.data_dir, secret_key=new + b"\n" + old) as store:  # a rotation
         assert await store.secrets.get("name") == "value"
         await store.secrets.put("name", "value", now=NOW)
