@@ -32,7 +32,7 @@ test: $(VENV)/.development ## every test; installs system parts where it may. AR
 	$(BIN)/python -m pytest $(ARGS)
 
 test-all: ## as test, with the fault loops in full length
-	@FAULT_ROUNDS=$${FAULT_ROUNDS:-200} $(MAKE) --no-print-directory test ARGS="--timeout=1800 $(ARGS)"
+	@FAULT_ROUNDS=$${FAULT_ROUNDS:-100} $(MAKE) --no-print-directory test ARGS="--timeout=1800 $(ARGS)"
 
 check: $(VENV)/.development ## lint, format and types
 	$(BIN)/ruff check .

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Makes the virtual environment and installs the pinned dependencies and tunerd itself (editable) into it.
-# Usage: scripts/setup.sh VENV CONSTRAINTS_FILE
+# Makes a virtual environment and installs the pinned dependencies and tunerd itself into it.
+# Usage: scripts/setup.sh VENV CONSTRAINTS_FILE [WHEEL]; without a wheel the source tree itself (editable)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$1
 constraints=$2
+if [ $# -ge 3 ]; then package=("$3"); else package=(--editable .); fi
 
 # The first that really runs, is new enough and can make environments. A shim with no interpreter behind it, as version
 # managers leave them, is found by running it and not by its name.
@@ -46,4 +47,4 @@ fi
 
 echo "Installing $constraints into $venv"
 install --require-hashes -r "$constraints"
-install --no-deps --no-build-isolation --editable .
+install --no-deps --no-build-isolation "${package[@]}"
