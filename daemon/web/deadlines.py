@@ -106,7 +106,8 @@ class DeadlineHandler(RequestHandler):
         return self._body is None and (self._request_in_progress or bool(self._messages))
 
     def _drop(self) -> None:
-        log.info("connection closed: the client did not finish its request", part="body" if self._body else "headers")
+        # No louder: anybody can cause this line.
+        log.debug("connection closed: the client did not finish its request", part="body" if self._body else "headers")
         if self.transport is not None and self.transport.get_write_buffer_size():
             self.transport.abort()  # a client that does not read either would keep a closing connection open
         self.force_close()
