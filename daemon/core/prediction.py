@@ -6,6 +6,8 @@ unknown keys are ignored here (the journal keeps the bytes) and only ``id`` and 
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,6 +55,8 @@ class Prediction(msgspec.Struct, frozen=True):
     urls_get: str | None
 
 
+_YEAR_10000 = 253_402_300_800.0  # unix seconds; beyond it, and before 1970, nothing can show it as a date
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _decoder = msgspec.json.Decoder(_Wire)
 
 
@@ -61,11 +65,8 @@ def parse_prediction(body: bytes) -> Prediction | None:
 
     An ``id`` is kept only where it could be one (1 to 200 characters, no control characters): it becomes a key.
     """
-    try:
-        wire = _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
-        return None
-    if not 1 <= len(wire.id) <= 200 or not wire.id.isprintable() or not wire.status:
+    wire = _decode(body) or _decode(_mended(body))
+    if wire is None or not 1 <= len(wire.id) <= 200 or not wire.id.isprintable() or not wire.status:
         return None
     output = bytes(wire.output)
     metrics = wire.metrics if isinstance(wire.metrics, dict) else {}
@@ -88,15 +89,38 @@ def parse_prediction(body: bytes) -> Prediction | None:
     )
 
 
+def _decode(body: bytes) -> _Wire | None:
+    try:
+        return _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        return None
+
+
+def _mended(body: bytes) -> bytes:
+    """The same object in strict JSON, where it is only nearly that; else nothing.
+
+    Python's writers put out NaN, and lone surrogates where a log was cut inside a character. A paid job's end must not
+    go unrecognized for that.
+    """
+    if not body.lstrip().startswith(b"{"):
+        return b""
+    try:
+        loose = json.loads(body.decode("utf-8", "replace"), parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return b""
+    return _SURROGATE.sub("\ufffd", json.dumps(loose, ensure_ascii=False)).encode()
+
+
 def parse_time(value: Any) -> float | None:
     """Unix seconds of an RFC 3339 text with 0 to 9 fractional digits; ``None`` where it is not one."""
     if not isinstance(value, str):
         return None
     try:
         when = datetime.fromisoformat(value)
-        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+        seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+    return seconds if 0 <= seconds < _YEAR_10000 else None
 
 
 def _text(value: Any) -> str | None:
