@@ -48,9 +48,21 @@ def test_nearly_json_and_odd_types_are_read_all_the_same(body: bytes, logs: str)
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{}", b"[]", b"null", b'{"id":1,"status":"x"}', b'{"id":"","status":"x"}', b'{"id":"a"}', b'{"id":"a\\u0000","status":"x"}',
-     b'{"id":"' + b"a" * 201 + b'","status":"x"}', b'{"id":"a","status":""}', b"{" * 100_000, b'{"id":"a","status":"x"'],
-)  # fmt: skip
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"id":1,"status":"x"}',
+        b'{"id":"","status":"x"}',
+        b'{"id":"a"}',
+        b'{"id":"a\\u0000","status":"x"}',
+        b'{"id":"' + b"a" * 201 + b'","status":"x"}',
+        b'{"id":"a","status":""}',
+        b"{" * 100_000,
+        b'{"id":"a","status":"x"',
+    ],
+)
 def test_what_is_no_prediction(body: bytes) -> None:
     assert parse_prediction(body) is None
 
