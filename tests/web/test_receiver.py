@@ -11,9 +11,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from daemon.web.application import begin_drain
+from daemon.web.receiver import RECEIVER
 from tests.support.signed import OTHER_SECRET, PATH, SECRET, Raw, prediction, request_bytes, signed
 from tests.support.webapp import Served, running_app
 
@@ -276,3 +279,68 @@ async def test_outcomes_are_counted(served: Served) -> None:
     for outcome in ("unrecognized", "duplicate", "signature_missing"):
         assert f'tunerd_webhooks_total{{outcome="{outcome}"}} 1.0' in text
     assert "tunerd_webhook_seconds_count 2.0" in text
+
+
+@pytest.mark.parametrize("path", [PATH, "/api/webhooks/%72eplicate", f"{PATH}?job=x&job=y#z", f"{PATH}?"])
+async def test_every_spelling_of_the_path_reaches_the_receiver(served: Served, path: str) -> None:
+    body, raw = prediction(), await Raw.open(served.url)
+    head = {name.replace("-", "_"): value for name, value in signed(body).items()}
+    await raw.send(request_bytes(body, path=path, **head))
+    status, headers, found = await raw.answer()
+    assert (status, found["status"], found["job_id"]) == (200, "accepted", "job_p1")
+    assert headers["x-content-type-options"] == "nosniff"
+    await raw.send(request_bytes(b"{}", path=path))  # on the same connection
+    assert (await raw.answer())[2]["code"] == "signature_missing"
+    await raw.close()
+
+
+async def test_a_sender_that_asks_first(served: Served) -> None:
+    body, raw = prediction(), await Raw.open(served.url)
+    head = {name.replace("-", "_"): value for name, value in signed(body).items()}
+    await raw.send(request_bytes(path=PATH, Content_Length=str(len(body)), Expect="100-continue", **head))
+    assert b" 100 " in await raw.reader.readuntil(b"\r\n\r\n")
+    await raw.send(body)
+    assert (await raw.answer())[2]["status"] == "accepted"
+    await raw.close()
+
+
+async def test_pipelined_events_are_answered_in_order(served: Served) -> None:
+    raw, count = await Raw.open(served.url), 50
+    for number in range(count):
+        body = prediction(f"p{number}")
+        head = {name.replace("-", "_"): value for name, value in signed(body, f"msg_{number}").items()}
+        raw.writer.write(request_bytes(body, **head))
+    for number in range(count):
+        assert (await raw.answer())[2]["job_id"] == f"job_p{number}"
+    await raw.close()
+
+
+async def test_over_a_unix_socket(served: Served, tmp_path: Path) -> None:
+    assert served.server.runner is not None
+    await web.UnixSite(served.server.runner, tmp_path / "s").start()
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(tmp_path / "s"))) as session:
+        for number, more in enumerate(({}, {"X-Forwarded-For": "198.51.100.7"})):
+            headers = signed(b"{}", f"msg_{number}", **more)
+            async with session.post(f"http://proxied.example{PATH}", data=b"{}", headers=headers) as answer:
+                assert answer.status == 200
+    assert [row.source_ip for row in await served.store.journal.events()] == [None, "198.51.100.7"]
+
+
+async def test_bodies_that_arrive_share_a_bound(served: Served) -> None:
+    bodies = served.app[RECEIVER]._bodies
+    bodies._most_held = 300_000
+    slow = [await Raw.open(served.url) for _ in range(3)]
+    for raw in slow:
+        await raw.send(request_bytes(Content_Length="200000") + b"x" * 140_000)
+    status, headers, found = await slow[2].answer()
+    assert (status, found["code"]) == (503, "not_ready")
+    assert int(headers["retry-after"]) > 0
+    for raw in slow:
+        await raw.close()
+    body = prediction(logs="x" * 250_000)
+    for _ in range(100):
+        if bodies._held == 0:
+            break
+        await asyncio.sleep(0.02)
+    assert (await post(served, body, signed(body)))["status"] == "accepted"
+    assert bodies._held == 0
