@@ -55,9 +55,13 @@ class ReplicateClient:
         """``{"type","username","name",…}`` of the token's owner."""
         return _object(await self._read("account"))
 
-    async def model(self, model: str) -> dict[str, Any]:
-        """``{"latest_version": {"id",…}|null,…}`` of ``owner/name``."""
-        return _object(await self._read(f"models/{_quoted(model)}"))
+    async def model(self, model: str, *, patient: bool = True) -> dict[str, Any]:
+        """``{"latest_version": {"id","openapi_schema",…}|null,…}`` of ``owner/name``."""
+        return _object(await self._read(f"models/{_quoted(model)}", policy=None if patient else NO_RETRY))
+
+    async def version(self, model: str, version: str) -> dict[str, Any]:
+        """``{"id","openapi_schema",…}`` of a version. A single attempt."""
+        return _object(await self._read(f"models/{_quoted(model)}/versions/{quote(version, safe='')}", policy=NO_RETRY))
 
     async def versions(self, model: str) -> list[dict[str, Any]]:
         """``[{"id","created_at","full_version"}]`` of ``owner/name``, every page, newest first."""

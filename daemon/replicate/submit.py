@@ -27,6 +27,7 @@ from ..store.store import Store
 from .cancel import Canceller
 from .client import ReplicateClient
 from .dataset import packed
+from .inputs import InputCheck
 from .outbox import Outbox
 from .outgoing import Outgoing, decode, encode
 from .recovery import Recovery
@@ -66,6 +67,7 @@ class Submitter:
         self._now = now
         self._new_id = new_id
         self._outbox = Outbox(store, client, now=now, sleep=sleep)
+        self._inputs = InputCheck(client, clock=now)
         self._canceller = Canceller(store, client, now=now)
         self._recovery = Recovery(store, self._outbox, self._canceller, now=now, sleep=sleep)
 
@@ -74,10 +76,15 @@ class Submitter:
     async def submit(self, request: SubmitRequest, *, idempotency_key: str | None = None) -> SubmitResult:
         """See the module. Raises the errors of the contract's submit row."""
         key = one_key(idempotency_key, request.idempotency_key)
+        if key is not None and not request.dry_run:
+            earlier = await self._store.jobs.with_key(key, _digest(request))
+            if earlier is not None:  # whatever has changed since, folders and models too: it is the answer
+                return await self._answer_again(earlier)
         job_id = self._new_id()
         outgoing = plan(request, self._effective, await self._saved_configs(), job_id)
         await self._check_destinations(request.destinations)
         if request.dry_run:
+            outgoing = await self._inputs.checked(outgoing)
             return SubmitResult(200, {"dry_run": True, "request": outgoing.shown()})
         if await self._tokens.get() is None:
             raise TokenMissing(
@@ -85,6 +92,7 @@ class Submitter:
             )
         archive = packed(outgoing.datasets) if outgoing.datasets else contextlib.nullcontext()
         async with archive as file, self._outbox.working_on(job_id):
+            outgoing = await self._inputs.checked(outgoing)  # after the folders: what they lack needs no network
             shown, exact = encode(outgoing)
             await self._outbox.keep_exact(job_id, exact)
             job, existed = await self._insert(job_id, request, outgoing, shown, key)
@@ -109,7 +117,7 @@ class Submitter:
             cost_estimate=None,
             metadata=msgspec.json.encode(metadata).decode(),
             idempotency_key=key,
-            request_digest=hashlib.sha256(request.digest_source()).hexdigest(),
+            request_digest=_digest(request),
             request=shown,
             destinations=None if request.destinations is None else msgspec.json.encode(request.destinations).decode(),
         )
@@ -194,6 +202,10 @@ class Submitter:
     async def resume_outbox(self) -> None:
         """Finish every intent that a crash or an outage left."""
         await self._recovery.run()
+
+
+def _digest(request: SubmitRequest) -> str:
+    return hashlib.sha256(request.digest_source()).hexdigest()
 
 
 def _provider_error(problem: TunerdError, job_id: str) -> ProviderError:

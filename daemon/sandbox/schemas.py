@@ -58,8 +58,12 @@ IMAGE = _input(
 SHAPES = _input(output={"description": "The output to give back."}, open_input=True)
 
 
+_STEERING = {"type": "object", "description": "Of the sandbox alone: what the simulated run does."}
+
+
 def openapi_schema(input_schema: dict[str, Any]) -> dict[str, Any]:
     """What ``openapi_schema`` of a version holds: Cog's description of the container."""
+    input_schema = input_schema | {"properties": {**input_schema.get("properties", {}), "sandbox": _STEERING}}
     return {
         "openapi": "3.0.2",
         "info": {"title": "Cog", "version": "0.1.0"},

@@ -26,7 +26,8 @@ _BY_ANY_ID = sa.select(*_COLUMNS).where(
     sa.or_(jobs.c.job_id == sa.bindparam("id"), jobs.c.provider_job_id == sa.bindparam("id"))
 )
 _ONE = sa.select(*_COLUMNS).where(jobs.c.job_id == sa.bindparam("id")).with_for_update()
-_BY_KEY = sa.select(*_COLUMNS).where(jobs.c.idempotency_key == sa.bindparam("key")).with_for_update()
+_WITH_KEY = sa.select(*_COLUMNS).where(jobs.c.idempotency_key == sa.bindparam("key"))
+_BY_KEY = _WITH_KEY.with_for_update()
 _UNFINISHED = (
     sa.select(*_COLUMNS)
     .where(jobs.c.status.in_(sorted(status.value for status in UNFINISHED)))
@@ -70,6 +71,11 @@ class Jobs:
     async def unfinished(self) -> JobList:
         """Every job that has not ended, oldest first."""
         return [job_of(row) for row in await self._database.rows(_UNFINISHED)]
+
+    async def with_key(self, key: str, request_digest: str) -> Job | None:
+        """The job that was submitted under an idempotency key. Raises ``IdempotencyConflict``: with another request."""
+        row = await self._database.first(_WITH_KEY, {"key": storable_key(key)})
+        return None if row is None else _same_request(job_of(row), key, request_digest)
 
     async def insert_intent(self, job: NewJob) -> tuple[Job, bool]:
         """Write down that ``job`` is about to be submitted; nothing has been sent yet.
@@ -159,13 +165,8 @@ def _insert_intent(connection: sa.Connection, job: NewJob) -> tuple[Job, bool]:
     key = None if job.idempotency_key is None else storable_key(job.idempotency_key)
     if key is not None:
         row = connection.execute(_BY_KEY, {"key": key}).first()
-        if row is not None and row.request_digest != job.request_digest:
-            raise IdempotencyConflict(
-                f"The idempotency key {job.idempotency_key!r} was used for another request (job {row.job_id}). "
-                "Use a new key for a new request."
-            )
         if row is not None:
-            return job_of(row), True
+            return _same_request(job_of(row), job.idempotency_key, job.request_digest), True
     values: dict[str, Any] = {
         name: storable(value) if isinstance(value, str) else value
         for name, value in msgspec.structs.asdict(job).items()
@@ -183,6 +184,15 @@ def _insert_intent(connection: sa.Connection, job: NewJob) -> tuple[Job, bool]:
     )
     connection.execute(jobs.insert(), values)
     return _require(connection, job.job_id), False
+
+
+def _same_request(earlier: Job, key: str | None, request_digest: str) -> Job:
+    if earlier.request_digest != request_digest:
+        raise IdempotencyConflict(
+            f"The idempotency key {key!r} was used for another request (job {earlier.job_id}). "
+            "Use a new key for a new request."
+        )
+    return earlier
 
 
 def _write_cursor(job: Job) -> str:

@@ -95,7 +95,7 @@ async def test_a_version_is_sent_as_given(world: World) -> None:
     await world.submitter.submit(SubmitRequest(model="acme/hello", version=old, input={"text": "x"}))
     await world.submitter.submit(SubmitRequest(model=f"acme/hello:{old}", input={"text": "x"}))
     assert [body["version"] for body in sent(world)] == [old, *[f"acme/hello:{old}"] * 3]
-    assert world.calls("GET", "/models/") == []  # nothing had to be looked up
+    assert world.calls("GET", "/models/") == [f"/v1/models/acme/hello/versions/{old}"]  # its schema, once
 
 
 async def test_an_official_model_without_a_public_version_is_called_by_its_name(
@@ -103,7 +103,7 @@ async def test_an_official_model_without_a_public_version_is_called_by_its_name(
 ) -> None:
     world = await make_world(REPLICATE_BASE_URL=counterpart.url)
     counterpart.say(
-        {"data": {"owner": "meta", "name": "llama", "latest_version": None}},
+        *[{"data": {"owner": "meta", "name": "llama", "latest_version": None}}] * 2,  # for its schema, and to send
         {
             "status": 201,
             "data": {"id": "abc", "status": "starting", "model": "replicate/lifeboat", "version": "hidden"},
@@ -111,8 +111,8 @@ async def test_an_official_model_without_a_public_version_is_called_by_its_name(
     )
     result = await world.submitter.submit(SubmitRequest(model="meta/llama", input={"prompt": "x"}))
     assert result.body["provider_job_id"] == "abc"
-    assert counterpart.seen[1].path == "/v1/models/meta/llama/predictions"
-    assert "version" not in json.loads(counterpart.bodies[1])
+    assert counterpart.seen[2].path == "/v1/models/meta/llama/predictions"
+    assert "version" not in json.loads(counterpart.bodies[2])
 
 
 async def test_without_a_webhook_url_there_are_no_webhook_keys(make_world: Make) -> None:
@@ -342,6 +342,8 @@ async def test_a_definite_refusal_fails_the_job_with_the_providers_words(world: 
 
 
 async def test_an_input_that_the_provider_refuses(world: World) -> None:
+    """As where its schema could not be had: that does not hold a submit up."""
+    world.sandbox.faults.server_error_next = 1
     with pytest.raises(ProviderError, match="422: Input validation failed: - input: text is required"):
         await world.submitter.submit(SubmitRequest(model="acme/hello", input={}))
 
