@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -50,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cost_limit_amount: float
     cost_limit_period: str
     cost_limit_action: str
+    time_zone: ZoneInfo | None  # whose days a cost limit counts; None: the process' own
     log_format: str
     origin: dict[str, Origin]
 
@@ -108,6 +110,7 @@ def _options(environ: Mapping[str, str]) -> dict[str, Option]:
             "TUNERD_COST_LIMIT_PERIOD", parsing.one_of("daily", "weekly", "monthly"), "monthly"
         ),
         "cost_limit_action": Option("TUNERD_COST_LIMIT_ACTION", parsing.one_of("warn", "block"), "warn"),
+        "time_zone": Option("TUNERD_TIME_ZONE", parsing.time_zone, None),
         "log_format": Option("TUNERD_LOG_FORMAT", parsing.one_of("auto", "json", "console"), "auto"),
     }
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
 
@@ -82,6 +83,15 @@ def items(value: Any) -> list[str]:
     if not all(isinstance(entry, str) for entry in entries):
         raise ValueError("a list of texts is expected")
     return [entry.strip() for entry in entries if entry.strip()]
+
+
+def time_zone(value: Any) -> ZoneInfo:
+    """An IANA time zone: Europe/Berlin."""
+    name = text(value)
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError, ValueError):  # a folder's name, a path
+        raise ValueError("a name as Europe/Berlin is expected, of a time zone that this system knows") from None
 
 
 def networks(value: Any) -> tuple[str, ...]:

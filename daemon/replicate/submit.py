@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from ..core.estimate import Estimate, Unknown
 from ..core.jobs import JobStatus, Signal
 from ..errors import (
     InvalidRequest,
@@ -30,6 +31,7 @@ from .dataset import packed
 from .inputs import InputCheck
 from .outbox import Outbox
 from .outgoing import Outgoing, decode, encode
+from .pricing import budget_for, cost_of
 from .recovery import Recovery
 from .request import SubmitRequest, one_key, plan
 from .token import TokenSource
@@ -90,31 +92,51 @@ class Submitter:
             raise TokenMissing(
                 "REPLICATE_API_TOKEN not set. Export it and restart, or save one with `tunerd token set`."
             )
+        cost = await cost_of(self._store, outgoing, self._hardware(request))
         archive = packed(outgoing.datasets) if outgoing.datasets else contextlib.nullcontext()
         async with archive as file, self._outbox.working_on(job_id):
             outgoing = await self._inputs.checked(outgoing)  # after the folders: what they lack needs no network
             shown, exact = encode(outgoing)
             await self._outbox.keep_exact(job_id, exact)
-            job, existed = await self._insert(job_id, request, outgoing, shown, key)
+            job, existed, warning = await self._insert(job_id, request, outgoing, shown, key, cost)
             if not existed:
-                return self._answer(await self._send(job, outgoing, file), idempotent_hit=False)
+                return self._answer(await self._send(job, outgoing, file), idempotent_hit=False, warning=warning)
         return await self._answer_again(job)
 
+    async def estimate(self, request: SubmitRequest) -> Estimate | None:
+        """What ``request`` would cost; ``None`` where nothing tells. Raises the submit's 400 errors."""
+        outgoing = plan(request, self._effective, await self._saved_configs(), self._new_id())
+        await self._check_destinations(request.destinations)
+        outgoing = await self._inputs.checked(outgoing)
+        cost = await cost_of(self._store, outgoing, self._hardware(request))
+        return cost if isinstance(cost, Estimate) else None
+
+    def _hardware(self, request: SubmitRequest) -> str:
+        return request.hardware or self._effective.hardware
+
     async def _insert(
-        self, job_id: str, request: SubmitRequest, outgoing: Outgoing, shown: str, key: str | None
-    ) -> tuple[Job, bool]:
+        self,
+        job_id: str,
+        request: SubmitRequest,
+        outgoing: Outgoing,
+        shown: str,
+        key: str | None,
+        cost: Estimate | Unknown,
+    ) -> tuple[Job, bool, str | None]:
         metadata = dict(request.metadata or {})
         if request.hub_model_id is not None:
             metadata.setdefault("hub_model_id", request.hub_model_id)  # a Hub destination may ask for it
+        now = self._now()
+        budget = budget_for(self._effective, cost, now=now)
         new = NewJob(
             job_id=job_id,
             api_kind=outgoing.kind,
             model=outgoing.model,
             version=outgoing.version,
-            hardware=request.hardware or self._effective.hardware,
+            hardware=self._hardware(request),
             config_name=request.config_name,
-            created_at=self._now(),
-            cost_estimate=None,
+            created_at=now,
+            cost_estimate=msgspec.json.encode(cost).decode() if isinstance(cost, Estimate) else None,
             metadata=msgspec.json.encode(metadata).decode(),
             idempotency_key=key,
             request_digest=_digest(request),
@@ -122,7 +144,7 @@ class Submitter:
             destinations=None if request.destinations is None else msgspec.json.encode(request.destinations).decode(),
         )
         try:
-            job, existed = await self._store.jobs.insert_intent(new)
+            job, existed = await self._store.jobs.insert_intent(new, budget)
         except BaseException:
             await self._outbox.drop_exact(job_id)
             raise
@@ -130,7 +152,7 @@ class Submitter:
             await self._outbox.drop_exact(job_id)
         else:
             log.info("submit.intent", job_id=job_id, model=outgoing.model, kind=outgoing.kind)
-        return job, existed
+        return job, existed, None if budget is None else budget.warning
 
     async def _send(self, job: Job, outgoing: Outgoing, archive: Path | None) -> Job:
         try:
@@ -158,14 +180,14 @@ class Submitter:
             )
         return self._answer(job, idempotent_hit=True)
 
-    def _answer(self, job: Job, *, idempotent_hit: bool) -> SubmitResult:
+    def _answer(self, job: Job, *, idempotent_hit: bool, warning: str | None = None) -> SubmitResult:
         body = {
             "success": True,
             "job_id": job.job_id,
             "provider_job_id": job.provider_job_id,
             "status": job.status.value,
             "cost_estimate": None if job.cost_estimate is None else msgspec.json.decode(job.cost_estimate),
-            "cost_limit_warning": None,
+            "cost_limit_warning": warning,
             "data_uploaded": job.request is not None and bool(decode(job.request).datasets),
             "idempotent_hit": idempotent_hit,
         }

@@ -15,6 +15,7 @@ import structlog
 
 from .. import parsing
 from ..config import Settings
+from ..core.spend import Limit
 from ..errors import InvalidSetting, SettingPinned, UnknownSetting
 from .settings import StoredSettings
 
@@ -72,6 +73,7 @@ class EffectiveSettings:
 
     def __init__(self, settings: Settings, stored: StoredSettings) -> None:
         self._stored = stored
+        self._zone = settings.time_zone
         self._start: dict[str, Any] = {key: getattr(settings, key) for key in READERS}
         self._pinned = {key: origin for key in READERS if (origin := settings.pinned(key)) is not None}
         self._values = self._start
@@ -93,6 +95,17 @@ class EffectiveSettings:
         if self._stale_at != float("inf") and asyncio.get_running_loop().time() >= self._stale_at:
             self._refresh()
         return self._values[key]
+
+    def cost_limit(self) -> Limit:
+        """The cost limit in force. Call it on the event loop."""
+        return Limit(
+            enabled=self.cost_limit_enabled,
+            amount=self.cost_limit_amount,
+            period=self.cost_limit_period,
+            action=self.cost_limit_action,
+            zone=self._zone,
+            assumed_hardware=self.hardware,
+        )
 
     def pinned(self) -> dict[str, str]:
         """Setting → ``environment``, ``file`` or ``flag``, for those that cannot be changed here."""

@@ -12,11 +12,13 @@ import sqlalchemy as sa
 
 from ..core.jobs import FINISHED, UNFINISHED, JobStatus, Moved, Signal, step
 from ..core.prediction import Prediction
+from ..core.spend import Budget
 from ..errors import IdempotencyConflict, InvalidRequest, JobFinished, JobNotFound
 from . import binding, completion
 from .database import AnyRow, Database
 from .records import Job, NewJob
 from .schema import jobs
+from .spending import read_ledger
 from .text import storable, storable_key
 
 _T = TypeVar("_T")
@@ -77,13 +79,15 @@ class Jobs:
         row = await self._database.first(_WITH_KEY, {"key": storable_key(key)})
         return None if row is None else _same_request(job_of(row), key, request_digest)
 
-    async def insert_intent(self, job: NewJob) -> tuple[Job, bool]:
+    async def insert_intent(self, job: NewJob, budget: Budget | None = None) -> tuple[Job, bool]:
         """Write down that ``job`` is about to be submitted; nothing has been sent yet.
 
         ``(job, False)``, or ``(the earlier job, True)`` where its idempotency key was used for the same request.
-        Raises ``IdempotencyConflict`` where it was used for another one.
+        Raises ``IdempotencyConflict`` where it was used for another one, and what ``budget`` says to a new one:
+        it is asked in the transaction that writes the row, and writing transactions come one after another, on
+        PostgreSQL as well (``database.py``). So whoever asks next counts this job in.
         """
-        return await self._change(lambda connection: _insert_intent(connection, job))
+        return await self._change(lambda connection: _insert_intent(connection, job, budget))
 
     async def bind_provider(
         self, job_id: str, provider_job_id: str, *, now: float, prediction: Prediction | None
@@ -161,12 +165,14 @@ def _update(connection: sa.Connection, job_id: str, changes: dict[str, Any]) -> 
     connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(changes))
 
 
-def _insert_intent(connection: sa.Connection, job: NewJob) -> tuple[Job, bool]:
+def _insert_intent(connection: sa.Connection, job: NewJob, budget: Budget | None) -> tuple[Job, bool]:
     key = None if job.idempotency_key is None else storable_key(job.idempotency_key)
     if key is not None:
         row = connection.execute(_BY_KEY, {"key": key}).first()
         if row is not None:
             return _same_request(job_of(row), job.idempotency_key, job.request_digest), True
+    if budget is not None:
+        budget.ask(read_ledger(connection, budget.since))
     values: dict[str, Any] = {
         name: storable(value) if isinstance(value, str) else value
         for name, value in msgspec.structs.asdict(job).items()

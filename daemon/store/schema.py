@@ -83,6 +83,7 @@ jobs = sa.Table(
     sa.Column("delivery_generation", sa.Integer, nullable=False),  # +1 with each redeliver
     sa.Index("jobs_created", "created_at", "job_id"),
     sa.Index("jobs_status", "status"),
+    sa.Index("jobs_completed", "completed_at"),  # what was spent since a day began
 )
 
 deliveries = sa.Table(

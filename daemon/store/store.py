@@ -20,6 +20,7 @@ from .lock import process_lock
 from .migrate import migrate
 from .secrets import Secrets
 from .settings import StoredSettings
+from .spending import Spending
 from .wakeups import Wakeups
 
 PING_SECONDS = 5.0  # a disk that takes longer is not one to promise anything on
@@ -36,6 +37,7 @@ class Store:
         self.journal = journal
         self.jobs = Jobs(database, journal.notify)
         self.deliveries = Deliveries(database, journal.notify)
+        self.spending = Spending(database)
         self.settings = StoredSettings(database)
         self.secrets = Secrets(database, data_dir, secret_key)
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..core.costs import cost_usd
 from ..core.events import EventKind
 from ..core.jobs import FINISHED, JobStatus
 from ..core.training_log import Progress
@@ -44,7 +45,8 @@ class JobView(msgspec.Struct):
     started_at: str | None
     completed_at: str | None
     duration_seconds: float | None  # while it runs: so far
-    cost_usd: float | None
+    cost_usd: float | None  # while it runs: so far, at list price
+    cost_final: bool  # told by the provider: it changes no more
     cost_estimate_usd: float | None
     error: str | None
     output: msgspec.Raw
@@ -104,7 +106,8 @@ def job_view(job: Job, deliveries: Sequence[Delivery], *, now: float) -> JobView
         started_at=rfc3339(job.started_at),
         completed_at=rfc3339(job.completed_at),
         duration_seconds=_duration(job, now),
-        cost_usd=job.cost_usd,
+        cost_usd=job.cost_usd if job.status in FINISHED else _cost_so_far(job, now),
+        cost_final=job.status in FINISHED and job.cost_usd is not None,
         cost_estimate_usd=_expected_usd(job.cost_estimate),
         error=job.error,
         output=msgspec.Raw((job.output or "null").encode()),
@@ -158,6 +161,10 @@ def _duration(job: Job, now: float) -> float | None:
     if job.status in FINISHED:
         return None if job.completed_at is None else _span(job.started_at, job.completed_at)
     return _span(job.started_at, now)
+
+
+def _cost_so_far(job: Job, now: float) -> float | None:
+    return None if job.started_at is None else cost_usd(job.hardware, _span(job.started_at, now))
 
 
 def _queue(job: Job, now: float) -> float | None:

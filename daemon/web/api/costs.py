@@ -6,18 +6,14 @@ import msgspec
 from aiohttp import web
 
 from ... import keys
-from ...core.costs import HARDWARE, PRICES_AS_OF, cost_usd
-from ...core.jobs import FINISHED
-from ...core.spend import JobCost, limit_state, period_start, running, spent_since
-from ...store.records import Job
+from ...core.costs import HARDWARE, PRICES_AS_OF
+from ...core.periods import PERIODS, period_start
+from ...core.spend import limit_state, running_usd, spent_usd
 from ..answers import json_answer
 from ..endpoint import Answer, Endpoint
 from ..render import rfc3339
 
 SECONDS_AN_HOUR = 3600
-# A job is listed by when it was made, and counted when it ends. Nothing waits and runs longer than this.
-_LONGEST_JOB_SECONDS = 7 * 86_400
-_PAGE = 500
 
 BALANCE_NOTE = (
     "Replicate publishes no balance endpoint; see replicate.com/account/billing. "
@@ -42,7 +38,7 @@ class HardwareOptions(msgspec.Struct):
 
 
 class Spend(msgspec.Struct):
-    """US dollars since midnight, Monday, the first of the month (UTC); ``running``: by unfinished jobs so far."""
+    """US dollars of jobs that ended since midnight, Monday, the first of the month; ``running``: others so far."""
 
     today: float
     week: float
@@ -59,7 +55,11 @@ class Billing(msgspec.Struct):
 
 
 class CostLimit(msgspec.Struct):
-    """``exceeded`` and ``remaining`` count what unfinished jobs are expected to cost (``reserved``)."""
+    """Where the limit stands: what a submit is judged by.
+
+    ``spent``: finished jobs, and unfinished ones so far. ``reserved``: what those are still expected to cost.
+    ``exceeded``: no further job fits. ``unknown``: which figure is missing; a limit that blocks then refuses.
+    """
 
     enabled: bool
     amount: float
@@ -70,28 +70,28 @@ class CostLimit(msgspec.Struct):
     remaining: float
     exceeded: bool
     period_start: str | None
+    period_end: str | None
+    unknown: str | None
 
 
 async def billing(request: web.Request) -> web.Response:
-    now = request.app[keys.CLOCK]()
-    costs = await _costs(request, since=min(period_start(now, "monthly"), period_start(now, "weekly")))
-    today, week, month = (spent_since(costs, period_start(now, period)) for period in ("daily", "weekly", "monthly"))
-    spend = Spend(today, week, month, running(costs))
+    now, limit = request.app[keys.CLOCK](), request.app[keys.EFFECTIVE].cost_limit()
+    spending, assumed = request.app[keys.STORE].spending, limit.assumed_hardware
+    ledgers = [await spending.ledger(since=period_start(now, period, limit.zone)) for period in PERIODS]
+    today, week, month = (spent_usd(ledger, assumed) for ledger in ledgers)
+    spend = Spend(today, week, month, running_usd(ledgers[0], assumed, now))
     return json_answer(Billing(None, BALANCE_NOTE, "USD", spend, _prices()))
 
 
 async def cost_limit_status(request: web.Request) -> web.Response:
-    effective, now = request.app[keys.EFFECTIVE], request.app[keys.CLOCK]()
-    period = effective.cost_limit_period
-    state = limit_state(
-        await _costs(request, since=period_start(now, period)),
-        enabled=effective.cost_limit_enabled,
-        amount=effective.cost_limit_amount,
-        period=period,
-        action=effective.cost_limit_action,
-        now=now,
-    )
-    shown = {**msgspec.structs.asdict(state), "period_start": rfc3339(state.period_start)}
+    now, limit = request.app[keys.CLOCK](), request.app[keys.EFFECTIVE].cost_limit()
+    since = period_start(now, limit.period, limit.zone)
+    state = limit_state(await request.app[keys.STORE].spending.ledger(since=since), limit, now)
+    shown = {
+        **msgspec.structs.asdict(state),
+        "period_start": rfc3339(state.period_start),
+        "period_end": rfc3339(state.period_end),
+    }
     return json_answer(CostLimit(**shown))
 
 
@@ -105,26 +105,6 @@ def _prices() -> dict[str, Price]:
         sku: Price(sku, one.name, one.usd_per_second, round(one.usd_per_second * SECONDS_AN_HOUR, 2), one.vram_gb)
         for sku, one in HARDWARE.items()
     }
-
-
-async def _costs(request: web.Request, *, since: float) -> list[JobCost]:
-    """What every job means that is unfinished or ended at ``since`` or later."""
-    store, now = request.app[keys.STORE], request.app[keys.CLOCK]()
-    costs = [_job_cost(job, now) for job in await store.jobs.unfinished()]
-    cursor: str | None = None
-    while True:
-        jobs, cursor, _ = await store.jobs.list(limit=_PAGE, cursor=cursor)
-        costs += [_job_cost(job, now) for job in jobs if job.status in FINISHED]
-        if cursor is None or jobs[-1].created_at < since - _LONGEST_JOB_SECONDS:
-            return costs
-
-
-def _job_cost(job: Job, now: float) -> JobCost:
-    finished = job.status in FINISHED
-    expected = msgspec.json.decode(job.cost_estimate).get("expected_usd") if job.cost_estimate else None
-    so_far = None if finished or job.started_at is None else cost_usd(job.hardware, max(0.0, now - job.started_at))
-    ended = (job.completed_at or job.updated_at) if finished else None
-    return JobCost(ended_at=ended, cost_usd=job.cost_usd, expected_usd=expected, so_far_usd=so_far)
 
 
 ENDPOINTS = (

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from ... import keys
-from ...core.estimate import Estimate, estimate
+from ...core.estimate import Estimate
 from ...core.jobs import JobStatus
 from ...errors import (
     ArchiveTooLarge,
@@ -25,9 +25,6 @@ from ...errors import (
 from ...replicate.request import SubmitRequest
 from ..answers import json_answer, read_json
 from ..endpoint import Answer, Endpoint, Param
-
-HISTORY_JOBS = 20  # finished jobs like this one that an estimate looks back on
-_HISTORY_PAGE = 500  # newest completed jobs that are searched for them
 
 
 class Submitted(msgspec.Struct):
@@ -57,15 +54,7 @@ async def submit_job(request: web.Request) -> web.Response:
 
 
 async def cost_estimate(request: web.Request) -> web.Response:
-    order = await read_json(request, SubmitRequest)
-    effective, store = request.app[keys.EFFECTIVE], request.app[keys.STORE]
-    model = effective.model if order.model is None else order.model.partition(":")[0]
-    hardware = order.hardware or effective.hardware
-    jobs, _, _ = await store.jobs.list(status=JobStatus.COMPLETED, limit=_HISTORY_PAGE)
-    alike = [
-        job.cost_usd for job in jobs if (job.model, job.hardware) == (model, hardware) and job.cost_usd is not None
-    ]
-    return json_answer(estimate(alike[:HISTORY_JOBS], f"{model} on {hardware}"))
+    return json_answer(await request.app[keys.SUBMITTER].estimate(await read_json(request, SubmitRequest)))
 
 
 ENDPOINTS = (
@@ -100,7 +89,8 @@ ENDPOINTS = (
         "/api/cloud/cost-estimate",
         cost_estimate,
         "What a submit would cost",
-        {200: Answer("null where no finished job is like it", Estimate | None)},
+        {200: Answer("null where nothing tells: no table has it, and no job like it has finished", Estimate | None)},
         body=SubmitRequest,
+        errors=(ConfigInvalid, DatasetEmpty, DatasetUnreadable, WebhookUrlInvalid),
     ),
 )
