@@ -68,7 +68,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         tokens = TokenSource(settings, store.secrets)
         client = ReplicateClient(session, tokens.get, settings.replicate_base_url)
         secrets = WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=time.time)
-        submitter = Submitter(store, effective, client, tokens, now=time.time)
+        submitter = Submitter(store, effective, client, tokens, scratch=settings.data_dir / "tmp", now=time.time)
         background: dict[str, Callable[[], Awaitable[Any]]] = {"journal": store.wait_failed}
         wake_delivery: Callable[[], None] = _nothing
         if settings.role != "ingest":

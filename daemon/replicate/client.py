@@ -7,6 +7,7 @@ Reads are tried again on 429, 5xx and connection errors. A create is tried again
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -128,10 +129,15 @@ class ReplicateClient:
 
     # -- files -----------------------------------------------------------------------------
 
-    async def upload(self, path: Path, *, content_type: str = "application/zip") -> dict[str, Any]:
-        """Send one file, streamed: ``{"id","size","urls":{"get"},"expires_at",…}``."""
+    async def upload(
+        self, path: Path, *, content_type: str = "application/zip", progress: Callable[[int], None] | None = None
+    ) -> dict[str, Any]:
+        """Send one file, streamed: ``{"id","size","urls":{"get"},"expires_at",…}``.
+
+        ``progress`` is told the bytes read so far, from another thread; from the beginning again with each attempt.
+        """
         for attempt in range(1, self.policy.attempts + 1):
-            file = await asyncio.to_thread(path.open, "rb")
+            file = await asyncio.to_thread(_Counted, path, progress)
             try:
                 form = aiohttp.FormData()
                 form.add_field("content", file, filename=path.name, content_type=content_type)
@@ -141,6 +147,23 @@ class ReplicateClient:
             finally:
                 await asyncio.to_thread(file.close)
         raise AssertionError("the last attempt raises")
+
+    async def file(self, file_id: str) -> dict[str, Any] | None:
+        """An uploaded file: ``{"id","urls",…}``; ``None``: it is gone."""
+        try:
+            return _object(await self._read(f"files/{quote(file_id, safe='')}"))
+        except ProviderError as refused:
+            if refused.extra.get("provider_status") in {404, 410}:
+                return None
+            raise
+
+    async def delete_file(self, file_id: str) -> None:
+        """Remove an uploaded file; harmless to repeat."""
+        try:
+            await self._patiently("DELETE", self._transport.url(f"files/{quote(file_id, safe='')}"))
+        except ProviderError as refused:
+            if refused.extra.get("provider_status") not in {404, 410}:
+                raise
 
     # -- how calls are tried ---------------------------------------------------------------
 
@@ -191,6 +214,22 @@ class ReplicateClient:
             if not isinstance(following, str) or not following or following in seen:
                 return
             url = following
+
+
+class _Counted(io.BufferedReader):
+    """A file that tells how far it has been read."""
+
+    def __init__(self, path: Path, progress: Callable[[int], None] | None) -> None:
+        super().__init__(io.FileIO(path))
+        self._progress = progress
+        self._done = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._done += len(data)
+        if self._progress is not None:
+            self._progress(self._done)
+        return data
 
 
 def _object(answer: Answer) -> dict[str, Any]:

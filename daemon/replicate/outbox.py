@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -18,11 +17,12 @@ import structlog
 
 from ..core.jobs import Signal
 from ..core.prediction import Prediction, parse_prediction
-from ..errors import ProviderError, ProviderUnavailable
+from ..errors import ProviderError
 from ..store.records import Job
 from ..store.store import Store
 from .client import ReplicateClient
-from .dataset import packed
+from .dataset.archive import Archive
+from .dataset.bringing import Datasets
 from .lost import CLOCK_SLACK, alike, marked
 from .outgoing import Outgoing, canonical, decode
 from .retry import backoff
@@ -41,12 +41,14 @@ class Outbox:
         self,
         store: Store,
         client: ReplicateClient,
+        datasets: Datasets,
         *,
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._client = client
+        self._datasets = datasets
         self._now = now
         self._sleep = sleep
         # Requests without a marker are told apart by their order only, so equal ones go one after the other.
@@ -83,26 +85,21 @@ class Outbox:
 
     # -- sending ---------------------------------------------------------------------------
 
-    async def upload(self, job: Job, outgoing: Outgoing, archive: Path | None = None) -> Outgoing:
+    async def upload(self, job: Job, outgoing: Outgoing, archive: Archive | None = None) -> Outgoing:
         """Bring the local folders to Replicate; the request then names the file's URL instead.
 
-        Raises the dataset errors (only where ``archive`` is not given) and those of the client.
+        A job that is cancelled meanwhile keeps its folders. Raises the dataset errors (only where ``archive`` is not
+        given) and those of the client.
         """
         if not outgoing.datasets:
             return outgoing
         await self._store.jobs.signal(job.job_id, Signal.UPLOAD, now=self._now())
-        if archive is None:
-            async with packed(outgoing.datasets) as again:
-                file = await self._client.upload(again)
-        else:
-            file = await self._client.upload(archive)
-        urls = file.get("urls")
-        url = urls.get("get") if isinstance(urls, dict) else None
-        if not isinstance(url, str):
-            raise ProviderUnavailable("Replicate's answer to the upload names no URL.")
+        async with self._datasets.packed(() if archive else outgoing.datasets) as again:
+            url = await self._datasets.bring(job, archive or again)
+        if url is None:
+            return outgoing
         sent = msgspec.structs.replace(outgoing, input={**outgoing.input, "images": url}, datasets=())
         await self.keep_exact(job.job_id, msgspec.json.encode(sent).decode())
-        log.info("submit.uploaded", job_id=job.job_id, file=file.get("id"), expires_at=file.get("expires_at"))
         return sent
 
     async def send(self, job: Job, outgoing: Outgoing) -> Job:

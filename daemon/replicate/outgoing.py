@@ -15,6 +15,7 @@ from ..parsing import WEBHOOK_PATH
 # Exactly these; the enum knows no "failed", which "completed" covers. Without the list only output and completed come.
 EVENTS_FILTER = ("start", "output", "logs", "completed")
 REDACTED = "[redacted]"
+UPLOADED_THEN = "[the URL of the uploaded archive]"  # in a dry run
 
 _SECRET_KEY = re.compile(
     r"(?:^|_)(?:token|auth|authorization|credentials?|passwd|key)$|secret|password|access_key|api_?key|private_key"
@@ -28,7 +29,15 @@ class Dataset(msgspec.Struct, frozen=True):
 
     name: str
     path: str
-    captions: str = "filename"  # SimpleTuner's caption_strategy: filename | textfile
+    captions: str = "filename"  # SimpleTuner's caption_strategy: filename | textfile | instanceprompt
+    prompt: str = ""  # the caption of every file, with instanceprompt
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """Something in a dataset folder that is not sent."""
+
+    name: str
+    reason: str
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +50,9 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     input: dict[str, Any]
     webhook: str | None
     datasets: tuple[Dataset, ...] = ()  # still to be packed and uploaded
+    # What the user is told of their data; of a folder with very many such files, the first ones.
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def payload(self, version: str | None) -> dict[str, Any]:
         """The request's body. No webhook URL: no webhook keys, the job is followed by polling."""
@@ -54,9 +66,16 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
             body["webhook_events_filter"] = list(EVENTS_FILTER)
         return body
 
+    def told(self) -> dict[str, Any]:
+        """What the submit's answer says of the data; nothing where there is nothing to say."""
+        told = {"data_left_out": [msgspec.to_builtins(item) for item in self.left_out], "data_notes": list(self.notes)}
+        return {key: value for key, value in told.items() if value}
+
     def shown(self) -> dict[str, Any]:
         """The body as a dry run shows it: secrets redacted; the model named where its version is not chosen yet."""
         body = self.payload(self.version)
+        if self.datasets:
+            body["input"] = {**self.input, "images": UPLOADED_THEN}
         if self.kind == "training" or self.version is None:
             body = {"model": self.model, **({"version": self.version} if self.version else {}), **body}
         shown = redacted(body)

@@ -11,11 +11,10 @@ import msgspec
 from .. import parsing
 from ..errors import ConfigInvalid, InvalidRequest, WebhookUrlInvalid
 from ..store.effective import EffectiveSettings
-from .dataset import local_datasets, local_paths
-from .outgoing import Dataset, Outgoing, canonical, webhook_with_job
+from .dataset.dataloader import Data, read_dataloader
+from .outgoing import Outgoing, canonical, webhook_with_job
+from .training_config import training_config
 
-# Where things are on the user's machine; the trainer sets its own, and packs its result from there.
-_LOCAL_KEYS = frozenset({"output_dir", "data_backend_config", "logging_dir", "webhook_config"})
 _KEY_CHARS = 255
 
 
@@ -50,7 +49,7 @@ class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 def plan(request: SubmitRequest, effective: EffectiveSettings, saved: Mapping[str, Any], job_id: str) -> Outgoing:
     """The create call. ``saved``: name → ``{"config",…}``. Raises the submit's 400 errors; touches no file."""
     request = _with_saved(request, saved)
-    given, datasets = _input(request)
+    given, data = _input(request)
     model, version = _model(request, effective)
     return Outgoing(
         kind="training" if request.destination is not None else "prediction",
@@ -59,7 +58,8 @@ def plan(request: SubmitRequest, effective: EffectiveSettings, saved: Mapping[st
         destination=None if request.destination is None else _owner_name(request.destination, "destination"),
         input=given,
         webhook=webhook_with_job(_webhook_base(request, effective), job_id),
-        datasets=datasets,
+        datasets=data.datasets,
+        notes=data.notes,
     )
 
 
@@ -86,8 +86,8 @@ def _with_saved(request: SubmitRequest, saved: Mapping[str, Any]) -> SubmitReque
     )
 
 
-def _input(request: SubmitRequest) -> tuple[dict[str, Any], tuple[Dataset, ...]]:
-    """The model's input, and the local folders that go along."""
+def _input(request: SubmitRequest) -> tuple[dict[str, Any], Data]:
+    """The model's input, and what its dataloader configuration comes to."""
     given = request.input
     if given is not None and not isinstance(given, dict):
         raise ConfigInvalid("`input` must be an object.", field="input")
@@ -96,35 +96,28 @@ def _input(request: SubmitRequest) -> tuple[dict[str, Any], tuple[Dataset, ...]]
             raise ConfigInvalid(
                 "Nothing to run: give `config` (or `config_name`), or `model` with `input`.", field="config"
             )
-        return dict(given), ()
+        return dict(given), Data()
+    data = Data() if request.dataloader_config is None else read_dataloader(request.dataloader_config)
     built: dict[str, Any] = {}
-    datasets: tuple[Dataset, ...] = ()
     if request.config is not None:
-        built["config_json"] = msgspec.json.encode(_config(request.config)).decode()
-    if request.dataloader_config is not None:
-        datasets = local_datasets(request.dataloader_config)
-        if not datasets:
-            built["dataloader_json"] = msgspec.json.encode(request.dataloader_config).decode()
+        config, lycoris = training_config(request.config, data.settings)
+        built["config_json"] = msgspec.json.encode(config).decode()
+        if lycoris is not None:
+            built["lycoris_config"] = msgspec.json.encode(lycoris).decode()
+    if data.dataloader is not None:
+        built["dataloader_json"] = msgspec.json.encode(data.dataloader).decode()
+    if data.images is not None:
+        built["images"] = data.images
+    twice = next((key for key in ("images", "dataloader_json") if (given or {}).get(key)), None)
+    if twice is not None and request.dataloader_config is not None:
+        raise ConfigInvalid(f"`input.{twice}` and `dataloader_config` both give data. Leave one out.", field="input")
     built.update(given or {})  # hf_token, max_train_steps, images, …
     if request.hub_model_id is not None:
         # The trainer refuses this without a token; without one the job's result is left to our own destinations.
         hub_model_id = _owner_name(request.hub_model_id, "hub_model_id")
         if built.get("hf_token"):
             built.setdefault("hub_model_id", hub_model_id)
-    return built, datasets
-
-
-def _config(config: Any) -> dict[str, Any]:
-    if not isinstance(config, dict) or not config:
-        raise ConfigInvalid("`config` must be an object with SimpleTuner's settings.", field="config")
-    sent = {key: value for key, value in config.items() if key.lstrip("-") not in _LOCAL_KEYS}
-    for key in local_paths(sent, prose=True):
-        raise ConfigInvalid(
-            f"`config` names a path on this machine in {key}; the trainer cannot read it. Name a Hugging Face "
-            "repository or URL instead, or leave it out.",
-            field="config",
-        )
-    return sent
+    return built, data
 
 
 def _model(request: SubmitRequest, effective: EffectiveSettings) -> tuple[str | None, str | None]:

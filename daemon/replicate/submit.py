@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -27,7 +28,8 @@ from ..store.records import Job, NewJob
 from ..store.store import Store
 from .cancel import Canceller
 from .client import ReplicateClient
-from .dataset import packed
+from .dataset.archive import Archive
+from .dataset.bringing import Datasets, described
 from .inputs import InputCheck
 from .outbox import Outbox
 from .outgoing import Outgoing, decode, encode
@@ -49,7 +51,10 @@ class SubmitResult(msgspec.Struct, frozen=True):
 
 
 class Submitter:
-    """``now`` gives unix seconds, ``new_id`` job ids of at most 64 characters ``[0-9a-z_]``."""
+    """``now`` gives unix seconds, ``new_id`` job ids of at most 64 characters ``[0-9a-z_]``.
+
+    ``scratch``: the folder that archives are packed in.
+    """
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class Submitter:
         client: ReplicateClient,
         tokens: TokenSource,
         *,
+        scratch: Path,
         now: Callable[[], float],
         new_id: Callable[[], str] = lambda: f"job_{secrets.token_hex(10)}",
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -68,7 +74,9 @@ class Submitter:
         self._tokens = tokens
         self._now = now
         self._new_id = new_id
-        self._outbox = Outbox(store, client, now=now, sleep=sleep)
+        self._keys: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._datasets = Datasets(store, client, scratch, now=now)
+        self._outbox = Outbox(store, client, self._datasets, now=now, sleep=sleep)
         self._inputs = InputCheck(client, clock=now)
         self._canceller = Canceller(store, client, now=now)
         self._recovery = Recovery(store, self._outbox, self._canceller, now=now, sleep=sleep)
@@ -78,6 +86,12 @@ class Submitter:
     async def submit(self, request: SubmitRequest, *, idempotency_key: str | None = None) -> SubmitResult:
         """See the module. Raises the errors of the contract's submit row."""
         key = one_key(idempotency_key, request.idempotency_key)
+        if key is None or request.dataloader_config is None:
+            return await self._submit(request, key)
+        async with self._keys.setdefault(key, asyncio.Lock()):  # folders are not packed twice for one job
+            return await self._submit(request, key)
+
+    async def _submit(self, request: SubmitRequest, key: str | None) -> SubmitResult:
         if key is not None and not request.dry_run:
             earlier = await self._store.jobs.with_key(key, _digest(request))
             if earlier is not None:  # whatever has changed since, folders and models too: it is the answer
@@ -86,16 +100,17 @@ class Submitter:
         outgoing = plan(request, self._effective, await self._saved_configs(), job_id)
         await self._check_destinations(request.destinations)
         if request.dry_run:
-            outgoing = await self._inputs.checked(outgoing)
-            return SubmitResult(200, {"dry_run": True, "request": outgoing.shown()})
+            async with self._datasets.packed(outgoing.datasets) as file:
+                outgoing = await self._inputs.checked(described(outgoing, file))
+            return SubmitResult(200, {"dry_run": True, "request": outgoing.shown(), **outgoing.told()})
         if await self._tokens.get() is None:
             raise TokenMissing(
                 "REPLICATE_API_TOKEN not set. Export it and restart, or save one with `tunerd token set`."
             )
         cost = await cost_of(self._store, outgoing, self._hardware(request))
-        archive = packed(outgoing.datasets) if outgoing.datasets else contextlib.nullcontext()
-        async with archive as file, self._outbox.working_on(job_id):
+        async with self._datasets.packed(outgoing.datasets) as file, self._outbox.working_on(job_id):
             outgoing = await self._inputs.checked(outgoing)  # after the folders: what they lack needs no network
+            outgoing = described(outgoing, file)
             shown, exact = encode(outgoing)
             await self._outbox.keep_exact(job_id, exact)
             job, existed, warning = await self._insert(job_id, request, outgoing, shown, key, cost)
@@ -154,7 +169,7 @@ class Submitter:
             log.info("submit.intent", job_id=job_id, model=outgoing.model, kind=outgoing.kind)
         return job, existed, None if budget is None else budget.warning
 
-    async def _send(self, job: Job, outgoing: Outgoing, archive: Path | None) -> Job:
+    async def _send(self, job: Job, outgoing: Outgoing, archive: Archive | None) -> Job:
         try:
             outgoing = await self._outbox.upload(job, outgoing, archive)
             job = await self._outbox.send(job, outgoing)
@@ -181,16 +196,19 @@ class Submitter:
         return self._answer(job, idempotent_hit=True)
 
     def _answer(self, job: Job, *, idempotent_hit: bool, warning: str | None = None) -> SubmitResult:
-        body = {
+        outgoing = None if job.request is None else decode(job.request)
+        body: dict[str, Any] = {
             "success": True,
             "job_id": job.job_id,
             "provider_job_id": job.provider_job_id,
             "status": job.status.value,
             "cost_estimate": None if job.cost_estimate is None else msgspec.json.decode(job.cost_estimate),
             "cost_limit_warning": warning,
-            "data_uploaded": job.request is not None and bool(decode(job.request).datasets),
+            "data_uploaded": outgoing is not None and bool(outgoing.datasets),
             "idempotent_hit": idempotent_hit,
         }
+        if outgoing is not None:
+            body |= outgoing.told()
         return SubmitResult(200 if idempotent_hit else 201, body)
 
     async def _saved_configs(self) -> dict[str, Any]:
@@ -223,6 +241,7 @@ class Submitter:
 
     async def resume_outbox(self) -> None:
         """Finish every intent that a crash or an outage left."""
+        await self._datasets.sweep()
         await self._recovery.run()
 
 

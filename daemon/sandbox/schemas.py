@@ -35,6 +35,7 @@ SIMPLETUNER = _input(
     config_json={"type": "string", "description": "Training config: a JSON string."},
     dataloader_json={"type": "string", "description": "Multidatabackend config: a JSON string."},
     max_train_steps={"type": "integer", "description": "Override --max_train_steps."},
+    lycoris_config={"type": "string", "description": "LyCORIS config: a JSON string."},
     s3_bucket="string",
     s3_region="string",
     s3_endpoint_url="string",

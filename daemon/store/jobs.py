@@ -130,6 +130,15 @@ class Jobs:
         changes = {"checked_at": now, "check_after": check_after}
         await self._database.write(lambda connection: _update(connection, job_id, changes))
 
+    async def set_progress(self, job_id: str, progress: str | None, *, now: float) -> None:
+        """How far the upload is (JSON of ``Progress``); of the training itself, the log tells."""
+        change = (
+            jobs.update()
+            .where(jobs.c.job_id == job_id, jobs.c.status == JobStatus.UPLOADING.value)
+            .values(progress=progress, updated_at=now)
+        )
+        await self._change(lambda connection: connection.execute(change))
+
     async def request_cancel(self, job_id: str, *, now: float) -> Job:
         """Remember that the job is to be cancelled. Raises ``JobNotFound``, ``JobFinished``."""
 

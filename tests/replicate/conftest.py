@@ -121,7 +121,9 @@ def make_world(
             sleep=clock.sleep,
             jitter=lambda: 0.5,
         )
-        submitter = Submitter(store, effective, client, tokens, now=clock, sleep=clock.sleep)
+        submitter = Submitter(
+            store, effective, client, tokens, scratch=tmp_path / "data" / "tmp", now=clock, sleep=clock.sleep
+        )
         reconciler = Reconciler(store, client, submitter, interval=settings.reconcile_seconds, now=clock)
         return World(settings, store, sandbox, session, clock, effective, tokens, client, submitter, reconciler)
 

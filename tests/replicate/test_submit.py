@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import zipfile
 from collections.abc import Awaitable, Callable
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,10 +12,7 @@ import pytest
 
 from daemon.core.jobs import JobStatus
 from daemon.errors import (
-    ArchiveTooLarge,
     ConfigInvalid,
-    DatasetEmpty,
-    DatasetUnreadable,
     IdempotencyConflict,
     InvalidRequest,
     JobFinished,
@@ -195,93 +189,6 @@ async def test_dry_run_sends_and_keeps_nothing(make_world: Make) -> None:
     assert not any(secret in text for secret in (SECRET, "deadbeef", "AKIA"))
     assert not world.sandbox.requests
     assert (await world.store.jobs.list())[2] == 0
-
-
-# -- datasets -------------------------------------------------------------------------------------
-
-
-def dataset(folder: Path, **more: Any) -> list[dict[str, Any]]:
-    return [{"id": "cats", "type": "local", "instance_data_dir": str(folder), **more}]
-
-
-async def test_local_images_go_along_as_an_archive(world: World, tmp_path: Path) -> None:
-    images = tmp_path / "cats"
-    (images / "more").mkdir(parents=True)
-    (images / "a.png").write_bytes(b"A")
-    (images / "a.txt").write_text("a cat,\n sitting / asleep")
-    (images / "more" / "b.jpg").write_bytes(b"B")
-    (images / "more" / "b.txt").write_text("a cat, sitting asleep")
-    (images / ".secret.png").write_bytes(b"no")
-    (images / "notes.md").write_text("no")
-    loader = dataset(images, caption_strategy="textfile")
-    result = await world.submitter.submit(SubmitRequest(config=CONFIG, dataloader_config=loader))
-    assert result.body["data_uploaded"] is True
-    (upload,) = world.sandbox.uploads.values()
-    with zipfile.ZipFile(BytesIO(upload.data)) as archive:
-        names = sorted(archive.namelist())
-    assert names == ["00-cats/a cat, sitting asleep.jpg", "00-cats/a cat, sitting asleep.png"]
-    body = sent(world)[0]
-    assert body["input"].keys() == {"config_json", "images"}
-    assert str(tmp_path) not in json.dumps(body)
-    assert body["input"]["images"].startswith(world.sandbox.url)
-
-
-async def test_images_with_one_caption_and_suffix_stay_apart(world: World, tmp_path: Path) -> None:
-    for name in "ab":
-        (tmp_path / f"{name}.png").write_bytes(name.encode())
-        (tmp_path / f"{name}.txt").write_text("a cat")
-    await world.submitter.submit(SubmitRequest(dataloader_config=dataset(tmp_path, caption_strategy="textfile")))
-    (upload,) = world.sandbox.uploads.values()
-    with zipfile.ZipFile(BytesIO(upload.data)) as archive:
-        assert sorted(archive.namelist()) == ["00-cats/2/a cat.png", "00-cats/a cat.png"]
-
-
-async def test_no_archive_stays(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tempfile
-
-    images, scratch = tmp_path / "cats", tmp_path / "scratch"
-    images.mkdir()
-    scratch.mkdir()
-    (images / "a.png").write_bytes(b"A")
-    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    await world.submitter.submit(SubmitRequest(dataloader_config=dataset(images)))
-    world.sandbox.faults.server_error_next = -1
-    with pytest.raises(ProviderError):
-        await world.submitter.submit(SubmitRequest(dataloader_config=dataset(images)))
-    assert list(scratch.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("loader", "error", "words"),
-    [
-        ({"instance_data_dir": "/nowhere/at-all", "type": "local"}, DatasetUnreadable, "No such file"),
-        ([{"instance_data_dir": "cats"}], DatasetUnreadable, "absolute path"),
-        ([{"instance_data_dir": "TMP"}], DatasetEmpty, "no images"),
-        ([{"instance_data_dir": "TMP", "caption_strategy": "parquet"}], DatasetUnreadable, "caption_strategy"),
-        ([{"instance_data_dir": "TMP"}, {"type": "aws", "instance_data_dir": "x"}], DatasetUnreadable, "mixes"),
-        ([{"type": "csv", "csv_file": "/home/me/a.csv"}], DatasetUnreadable, "csv_file on this machine"),
-        ([{"type": "huggingface", "cache_dir": "~/cache"}], DatasetUnreadable, "cache_dir on this machine"),
-        ("x", ConfigInvalid, "list of objects"),
-        (["x"], ConfigInvalid, "list of objects"),
-    ],
-)
-async def test_data_that_cannot_go_along(
-    world: World, tmp_path: Path, loader: Any, error: type[TunerdError], words: str
-) -> None:
-    loader = json.loads(json.dumps(loader).replace("TMP", str(tmp_path / "empty")))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(error, match=words):
-        await world.submitter.submit(SubmitRequest(config=CONFIG, dataloader_config=loader))
-    assert not world.sandbox.requests
-    assert (await world.store.jobs.list())[2] == 0
-
-
-async def test_an_archive_over_the_limit(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.replicate.dataset.ARCHIVE_LIMIT", 1000)
-    (tmp_path / "a.png").write_bytes(bytes(1001))
-    with pytest.raises(ArchiveTooLarge, match="Nothing was sent"):
-        await world.submitter.submit(SubmitRequest(dataloader_config=dataset(tmp_path)))
-    assert not world.sandbox.requests
 
 
 # -- refusals -------------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ async def running_app(
             "client": client,
             "tokens": tokens,
             "webhook_secrets": WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=clock),
-            "submitter": Submitter(store, effective, client, tokens, now=clock),
+            "submitter": Submitter(store, effective, client, tokens, scratch=directory / "data" / "tmp", now=clock),
             "status_feed": StatusFeed(outgoing, settings.status_url, time.monotonic),
             "wake_delivery": lambda: wakes.append(None),
             "clock": clock,

@@ -22,12 +22,13 @@ from ...errors import (
     TokenMissing,
     WebhookUrlInvalid,
 )
+from ...replicate.outgoing import LeftOut
 from ...replicate.request import SubmitRequest
 from ..answers import json_answer, read_json
 from ..endpoint import Answer, Endpoint, Param
 
 
-class Submitted(msgspec.Struct):
+class Submitted(msgspec.Struct, omit_defaults=True):
     """``idempotent_hit``: the job was there already, nothing was sent."""
 
     success: bool
@@ -38,6 +39,8 @@ class Submitted(msgspec.Struct):
     cost_limit_warning: str | None
     data_uploaded: bool
     idempotent_hit: bool
+    data_left_out: list[LeftOut] = []
+    data_notes: list[str] = []
 
 
 class DryRun(msgspec.Struct):
@@ -45,6 +48,8 @@ class DryRun(msgspec.Struct):
 
     dry_run: Literal[True]
     request: dict[str, Any]
+    data_left_out: list[LeftOut] = []
+    data_notes: list[str] = []
 
 
 async def submit_job(request: web.Request) -> web.Response:
