@@ -6,8 +6,11 @@ set -uo pipefail
 # part: how to see that it is there: the Debian packages that bring it
 have_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null; }
 
+have_tinyproxy() { command -v tinyproxy >/dev/null; }
+
 missing=()
 have_postgresql || missing+=(postgresql)
+have_tinyproxy || missing+=(tinyproxy)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 as_root=()
@@ -39,6 +42,9 @@ install_postgresql() {
     "${as_root[@]}" mv "$conf.tunerd" "$conf" # as it was: later installs are none of our business
     return $outcome
 }
+
+# The program alone: the package tinyproxy would also start it for the whole system.
+install_tinyproxy() { apt install --yes --no-install-recommends tinyproxy-bin; }
 
 echo "Installing system parts for the tests: ${missing[*]}"
 apt update || echo "apt-get update failed; trying with what is known" >&2

@@ -28,6 +28,7 @@ from .transport import Ambiguous, Answer, NotSent, Throttled, Transport
 log = structlog.get_logger()
 
 ApiKind = Literal["prediction", "training"]
+_QUICK = RetryPolicy(attempts=2, obey=1.0)
 _PAGES = 1000  # of 100 each; a list that does not end by then is a loop
 
 
@@ -52,9 +53,9 @@ class ReplicateClient:
 
     # -- account, models -------------------------------------------------------------------
 
-    async def account(self) -> dict[str, Any]:
-        """``{"type","username","name",…}`` of the token's owner."""
-        return _object(await self._read("account"))
+    async def account(self, *, patient: bool = True) -> dict[str, Any]:
+        """``{"type","username","name",…}`` of the token's owner. ``patient=False``: somebody waits for the answer."""
+        return _object(await self._read("account", policy=None if patient else _QUICK))
 
     async def model(self, model: str, *, patient: bool = True) -> dict[str, Any]:
         """``{"latest_version": {"id","openapi_schema",…}|null,…}`` of ``owner/name``."""
@@ -81,7 +82,7 @@ class ReplicateClient:
 
     async def webhook_secret(self) -> str:
         """The account's ``whsec_…``. One short attempt and one more: events wait for it."""
-        answer = _object(await self._read("webhooks/default/secret", policy=RetryPolicy(attempts=2, obey=1.0)))
+        answer = _object(await self._read("webhooks/default/secret", policy=_QUICK))
         key = answer.get("key")
         if not isinstance(key, str):
             raise ProviderUnavailable("Replicate's answer holds no webhook secret.")

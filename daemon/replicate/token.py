@@ -85,7 +85,7 @@ async def validate(tokens: TokenSource, client: ReplicateClient) -> dict[str, An
     if not well_formed(token):
         return {"valid": False, "error": f"Invalid token: {_FORMAT}"}
     try:
-        account = await client.account()
+        account = await client.account(patient=False)
     except ProviderError as refused:
         if refused.extra.get("provider_status") not in {401, 403}:
             raise ProviderUnavailable(f"{refused.detail}. Check REPLICATE_BASE_URL.") from refused

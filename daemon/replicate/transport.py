@@ -17,6 +17,7 @@ from yarl import URL
 
 from ..errors import ProviderError, ProviderUnavailable, TokenMissing
 from ..parsing import origin_of
+from .failures import explain
 from .retry import provider_words, retry_after
 
 log = structlog.get_logger()
@@ -110,9 +111,9 @@ class Transport:
         except aiohttp.InvalidURL:
             raise ProviderError("Replicate named a URL that cannot be read; it was not followed.") from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as problem:
-            raise NotSent(f"Replicate could not be reached: {_describe(problem)}. {_ADVICE}") from problem
+            raise NotSent(f"Replicate could not be reached: {explain(problem)}") from problem
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-            raise Ambiguous(f"Replicate's answer was lost: {_describe(problem)}. {_ADVICE}") from problem
+            raise Ambiguous(f"Replicate's answer was lost: {explain(problem)}") from problem
 
     async def _attempt(
         self, method: str, url: URL, token: str, data: bytes | aiohttp.FormData | None, params: Mapping[str, str] | None
@@ -147,9 +148,6 @@ class Transport:
         raise ProviderError(f"Replicate answered {status}: {words}", provider_status=status, provider_detail=words)
 
 
-_ADVICE = "Check the network, the proxy settings and Replicate's status page."
-
-
 class _Bearer:
     """Puts the token on after aiohttp has looked into ``~/.netrc``, which it refuses to combine with a header."""
 
@@ -171,9 +169,3 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
             raise Ambiguous(f"Replicate's answer is larger than {BODY_LIMIT // 2**20} MiB; it was not read further.")
         parts.append(chunk)
     return b"".join(parts)
-
-
-def _describe(problem: Exception) -> str:
-    if isinstance(problem, TimeoutError):
-        return "no answer in time"
-    return str(problem) or type(problem).__name__
