@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from weakref import WeakValueDictionary
@@ -17,7 +18,7 @@ import structlog
 
 from ..core.jobs import Signal
 from ..core.prediction import Prediction, parse_prediction
-from ..errors import ProviderError
+from ..errors import NotReady, ProviderError
 from ..store.records import Job
 from ..store.store import Store
 from .client import ReplicateClient
@@ -30,12 +31,20 @@ from .transport import Ambiguous
 
 log = structlog.get_logger()
 
+# A claim outlives the longest create call (90 s) that was begun under it, and the clocks' difference. So long does an
+# intent wait whose daemon was killed, where other daemons share its database.
+CLAIM_SECONDS = 150.0
+_LOOK_EVERY = 0.5  # seconds between two looks at another daemon's work
 # Seconds between a lost answer and the look for the job: creates and lists are served by different backends.
 _LOOK_AFTER = 2.0
 
 
+class TakenOver(Exception):
+    """Another daemon works on the intent: nothing is left to do here."""
+
+
 class Outbox:
-    """Sends single intents. ``now`` gives unix seconds."""
+    """Sends single intents. ``now`` gives unix seconds. ``owner`` names this process among all that share the store."""
 
     def __init__(
         self,
@@ -45,25 +54,56 @@ class Outbox:
         *,
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        owner: str | None = None,
     ) -> None:
         self._store = store
         self._client = client
         self._datasets = datasets
         self._now = now
         self._sleep = sleep
+        self.owner = owner or secrets.token_hex(8)
         # Requests without a marker are told apart by their order only, so equal ones go one after the other.
         self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self.live: dict[str, asyncio.Event] = {}  # intents that this process works on; set when it is done with one
 
+    # -- whose it is -----------------------------------------------------------------------
+
     @contextlib.asynccontextmanager
     async def working_on(self, job_id: str) -> AsyncIterator[None]:
-        """Nobody else in this process takes the intent up meanwhile."""
+        """Nobody else takes the intent up meanwhile: in this process for sure, elsewhere once it is claimed."""
         done = self.live[job_id] = asyncio.Event()
+        renewing = asyncio.create_task(self._renew(job_id), name=f"claim on {job_id}")
         try:
             yield
         finally:
-            del self.live[job_id]
-            done.set()
+            renewing.cancel()
+            try:
+                with contextlib.suppress(NotReady):  # then it runs out by itself
+                    await self._store.claims.release(job_id, self.owner)
+            finally:
+                del self.live[job_id]
+                done.set()
+
+    async def claim(self, job_id: str) -> bool:
+        """Make the intent ours for ``CLAIM_SECONDS`` from now. ``False``: another daemon works on it."""
+        now = self._now()
+        return await self._store.claims.take(job_id, self.owner, now=now, until=now + CLAIM_SECONDS)
+
+    async def _renew(self, job_id: str) -> None:
+        while True:
+            await asyncio.sleep(CLAIM_SECONDS / 3)
+            with contextlib.suppress(NotReady):  # whoever sends asks once more
+                await self.claim(job_id)
+
+    async def wait_for_other(self, job_id: str, seconds: float) -> None:
+        """Until nobody works on the intent any more, here or in another daemon; at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                here = self.live.get(job_id)
+                if here is not None:
+                    await here.wait()
+                while await self._store.claims.is_live(job_id, now=self._now()):  # noqa: ASYNC110 - another process sets no event
+                    await asyncio.sleep(_LOOK_EVERY)
 
     # -- the exact request -----------------------------------------------------------------
 
@@ -103,7 +143,7 @@ class Outbox:
         return sent
 
     async def send(self, job: Job, outgoing: Outgoing) -> Job:
-        """Create it at Replicate and bind the answer. Raises what the client raises.
+        """Create it at Replicate and bind the answer. Raises what the client raises, and ``TakenOver``.
 
         After ``Ambiguous`` the job may run there all the same; whoever ends the job now has to look again later.
         """
@@ -120,6 +160,8 @@ class Outbox:
                 return await self.bound(job)
             if job.cancel_requested:
                 return await self.end(job, Signal.CANCELLED, "Cancelled before it was sent to Replicate.")
+            if not await self.claim(job.job_id):
+                raise TakenOver(job.job_id)
             try:
                 body = await self._create(outgoing)
                 prediction = parse_prediction(body)

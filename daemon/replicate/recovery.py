@@ -20,7 +20,7 @@ from ..errors import (
 from ..store.records import Job
 from ..store.store import Store
 from .cancel import Canceller
-from .outbox import Outbox
+from .outbox import Outbox, TakenOver
 from .outgoing import Outgoing
 
 log = structlog.get_logger()
@@ -54,12 +54,13 @@ class Recovery:
         self._running = asyncio.Lock()
 
     async def run(self) -> None:
-        """One round, at start-up and on the timer. Intents that a submit of this process works on are left alone."""
+        """One round, at start-up and on the timer. What a submit works on, here or elsewhere, is left alone."""
         async with self._running:
             for job in await self._store.jobs.unfinished():
                 if _is_open_intent(job) and job.job_id not in self._outbox.live:
                     async with self._outbox.working_on(job.job_id):
-                        await self._resume_or_wait(job.job_id)
+                        if await self._outbox.claim(job.job_id):
+                            await self._resume_or_wait(job.job_id)
             for status in (JobStatus.FAILED, JobStatus.CANCELLED):
                 recent, _, _ = await self._store.jobs.list(status=status.value, limit=_STRAYS_LOOKED_AT)
                 for job in recent:
@@ -73,6 +74,8 @@ class Recovery:
             await self._resume(job)
         except (ProviderUnavailable, TokenMissing) as problem:
             log.warning("outbox.waiting", job_id=job_id, reason=problem.detail)
+        except TakenOver:
+            log.info("outbox.taken_over", job_id=job_id)
         except _REFUSED as problem:
             await self._outbox.end(job, Signal.FAILED, problem.detail)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
@@ -15,7 +14,7 @@ import msgspec
 import structlog
 
 from ..core.estimate import Estimate, Unknown
-from ..core.jobs import JobStatus, Signal
+from ..core.jobs import FINISHED, JobStatus, Signal
 from ..errors import (
     InvalidRequest,
     ProviderError,
@@ -31,7 +30,7 @@ from .client import ReplicateClient
 from .dataset.archive import Archive
 from .dataset.bringing import Datasets, described
 from .inputs import InputCheck
-from .outbox import Outbox
+from .outbox import CLAIM_SECONDS, Outbox, TakenOver
 from .outgoing import Outgoing, decode, encode
 from .pricing import budget_for, cost_of
 from .recovery import Recovery
@@ -157,6 +156,8 @@ class Submitter:
             request_digest=_digest(request),
             request=shown,
             destinations=None if request.destinations is None else msgspec.json.encode(request.destinations).decode(),
+            claimed_by=self._outbox.owner,
+            claimed_until=now + CLAIM_SECONDS,
         )
         try:
             job, existed = await self._store.jobs.insert_intent(new, budget)
@@ -173,6 +174,9 @@ class Submitter:
         try:
             outgoing = await self._outbox.upload(job, outgoing, archive)
             job = await self._outbox.send(job, outgoing)
+        except TakenOver:
+            await self._outbox.wait_for_other(job.job_id, _WAIT_FOR_OTHER)
+            job = await self._store.jobs.get(job.job_id) or job
         except (ProviderError, ProviderUnavailable, TokenMissing) as problem:
             current = await self._store.jobs.get(job.job_id)
             if current is not None and current.provider_job_id is not None:  # a webhook told us meanwhile
@@ -184,10 +188,8 @@ class Submitter:
 
     async def _answer_again(self, job: Job) -> SubmitResult:
         """The first submit's answer, once it is known."""
-        other = self._outbox.live.get(job.job_id)
-        if other is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(other.wait(), _WAIT_FOR_OTHER)
+        if job.provider_job_id is None and job.status not in FINISHED:
+            await self._outbox.wait_for_other(job.job_id, _WAIT_FOR_OTHER)
             job = await self._store.jobs.get(job.job_id) or job
         if job.status is JobStatus.FAILED and job.provider_job_id is None:
             raise ProviderError(

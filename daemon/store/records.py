@@ -114,6 +114,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     request_digest: str
     request: str
     destinations: str | None
+    claimed_by: str | None = None  # the process that writes it down works on it
+    claimed_until: float | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):

@@ -81,6 +81,9 @@ jobs = sa.Table(
     sa.Column("checked_at", sa.Double),  # last answered poll
     sa.Column("check_after", sa.Double),  # backoff after a 404 or an error
     sa.Column("delivery_generation", sa.Integer, nullable=False),  # +1 with each redeliver
+    # Which daemon works on the intent (`claims.py`); with the intent, renewed while it is being sent:
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("claimed_until", sa.Double),
     sa.Index("jobs_created", "created_at", "job_id"),
     sa.Index("jobs_status", "status"),
     sa.Index("jobs_completed", "completed_at"),  # what was spent since a day began

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from ..errors import Misconfigured, NotReady
 from .checkpoint import checkpoints
+from .claims import RELEASE_ALL, Claims
 from .database import RETRY_AFTER, Database, database_url, shown
 from .deliveries import Deliveries
 from .jobs import Jobs
@@ -36,6 +37,7 @@ class Store:
         self._database = database
         self.journal = journal
         self.jobs = Jobs(database, journal.notify)
+        self.claims = Claims(database)
         self.deliveries = Deliveries(database, journal.notify)
         self.spending = Spending(database)
         self.settings = StoredSettings(database)
@@ -57,6 +59,8 @@ class Store:
                 _lock_embedded(stack, where, data_dir)
             database = await stack.enter_async_context(Database.open(where))
             await migrate(database)
+            if where.drivername == "sqlite":  # ours alone: whoever had claimed something is gone
+                await database.write(lambda connection: connection.execute(RELEASE_ALL))
             journal = await stack.enter_async_context(Journal.open(database, Wakeups()))
             await stack.enter_async_context(checkpoints(database))
             yield cls(database, journal, data_dir, secret_key)

@@ -99,9 +99,11 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 def make_world(
     tmp_path: Path, sandbox: Sandbox, store: Store, session: aiohttp.ClientSession, clock: Clock
 ) -> Callable[..., Awaitable[World]]:
-    """A daemon's parts; called twice, the second is the daemon after a restart."""
+    """A daemon's parts; called twice, the second is the daemon after a restart. ``over``: another store."""
+    own = store
 
-    async def make(**environ: str) -> World:
+    async def make(over: Store | None = None, **environ: str) -> World:
+        store = over or own
         base = {
             "HOME": str(tmp_path),
             "REPLICATE_API_TOKEN": sandbox.api_token,
