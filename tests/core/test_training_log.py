@@ -71,7 +71,7 @@ def test_the_last_value_of_a_step_wins_and_steps_are_sorted() -> None:
     assert read_series("step 2 loss=1\nstep 1 loss=3\nstep 2 loss=2\n") == {"loss": [(1, 3.0), (2, 2.0)]}
 
 
-@given(st.text(alphabet="0123456789%|/[]<:,. stepSTEPloss=\r\n\x1b{}\"", max_size=300))
+@given(st.text(alphabet='0123456789%|/[]<:,. stepSTEPloss=\r\n\x1b{}"', max_size=300))
 def test_any_text_gives_an_answer(log: str) -> None:
     read_progress(log)
     read_series(log)

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -42,7 +43,8 @@ class Datasets:
         self._scratch = Scratch(scratch)
         self._known = KnownUploads(store)
         self._packing = asyncio.Semaphore(1)  # it keeps a core and the disk busy
-        self._sending = asyncio.Lock()  # one upload fills the line, and the second of two equal ones is not needed
+        # By content: the second of two equal archives is not needed.
+        self._sending: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @contextlib.asynccontextmanager
     async def packed(self, datasets: Sequence[Dataset]) -> AsyncIterator[Archive | None]:
@@ -85,7 +87,7 @@ class Datasets:
         Raises what the client raises.
         """
         assert archive is not None, "a job with folders has an archive"
-        async with self._sending:
+        async with self._sending.setdefault(archive.sha256, asyncio.Lock()):
             known = await self._reusable(archive)
             if known is not None:
                 log.info("dataset.known", job_id=job.job_id, file=known.id, sha256=archive.sha256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -26,17 +27,17 @@ class Upload(msgspec.Struct, frozen=True):
 class KnownUploads:
     def __init__(self, store: Store) -> None:
         self._settings = store.settings
+        self._changing = asyncio.Lock()
 
     async def find(self, sha256: str, now: float) -> Upload | None:
         """The file with that content, if it lives long enough."""
         return next((item for item in await self._living(now) if item.sha256 == sha256), None)
 
     async def remember(self, upload: Upload, now: float) -> None:
-        others = [item for item in await self._living(now) if item.sha256 != upload.sha256]
-        await self._put([*others, upload][-_MOST:], now)
+        await self._replace(upload.sha256, [upload], now)
 
     async def forget(self, sha256: str, now: float) -> None:
-        await self._put([item for item in await self._living(now) if item.sha256 != sha256], now)
+        await self._replace(sha256, [], now)
 
     async def _living(self, now: float) -> list[Upload]:
         stored: Any = await self._settings.get(_SETTING, [])
@@ -46,5 +47,7 @@ class KnownUploads:
             return []
         return [item for item in known if item.expires_at - now > MARGIN]
 
-    async def _put(self, known: list[Upload], now: float) -> None:
-        await self._settings.put({_SETTING: msgspec.to_builtins(known)}, now=now)
+    async def _replace(self, sha256: str, by: list[Upload], now: float) -> None:
+        async with self._changing:
+            others = [item for item in await self._living(now) if item.sha256 != sha256]
+            await self._settings.put({_SETTING: msgspec.to_builtins([*others, *by][-_MOST:])}, now=now)
