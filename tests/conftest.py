@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +32,15 @@ def skip_or_fail(reason: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason} (CI=true: nothing is skipped)")
     pytest.skip(reason)
+
+
+def system_program(name: str) -> str:
+    """The path of a program that scripts/system-parts.sh installs; without it the test is skipped, or fails in CI."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        skip_or_fail(f"{name} is not installed: scripts/system-parts.sh installs it as root")
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="session")
