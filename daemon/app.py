@@ -15,6 +15,8 @@ import aiohttp
 from aiohttp import web
 
 from .config import Settings
+from .delivery.checking import check_destination
+from .delivery.destinations.base import types as destination_types
 from .errors import Misconfigured
 from .replicate.client import ReplicateClient
 from .replicate.feeds import StatusFeed
@@ -88,7 +90,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                     webhook_secrets=secrets,
                     submitter=submitter,
                     status_feed=StatusFeed(session, settings.status_url, time.time),
-                    destination_types=frozenset({"local"}),
+                    destination_types=destination_types(),
+                    check_destination=lambda config: check_destination(config, store, settings),
                     checks={"store": store.ping, "webhook_secret": lambda: _secret_known(secrets)},
                     wake_delivery=wake_delivery,
                 )

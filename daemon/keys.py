@@ -6,19 +6,21 @@ Types are imported for the type checker only, so that this file may name every p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 if TYPE_CHECKING:
     from .config import Settings
+    from .core.options import Checked, OptionType
     from .replicate.client import ReplicateClient
     from .replicate.feeds import StatusFeed
     from .replicate.submit import Submitter
     from .replicate.token import TokenSource
     from .replicate.webhook_secret import WebhookSecrets
     from .store.effective import EffectiveSettings
+    from .store.records import DestinationConfig
     from .store.store import Store
     from .web.health import Check
     from .web.metrics import Metrics
@@ -31,7 +33,8 @@ TOKENS: web.AppKey[TokenSource] = web.AppKey("tokens")
 WEBHOOK_SECRETS: web.AppKey[WebhookSecrets] = web.AppKey("webhook_secrets")
 SUBMITTER: web.AppKey[Submitter] = web.AppKey("submitter")
 STATUS_FEED: web.AppKey[StatusFeed] = web.AppKey("status_feed")
-DESTINATION_TYPES: web.AppKey[frozenset[str]] = web.AppKey("destination_types")  # types that have a file here
+DESTINATION_TYPES: web.AppKey[Mapping[str, OptionType]] = web.AppKey("destination_types")  # by name
+CHECK_DESTINATION: web.AppKey[Callable[[DestinationConfig], Awaitable[Checked]]] = web.AppKey("check_destination")
 CHECKS: web.AppKey[Mapping[str, Check]] = web.AppKey("checks")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
 CLOCK: web.AppKey[Callable[[], float]] = web.AppKey("clock")  # unix seconds

@@ -273,3 +273,20 @@ def model(value: Any) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII):
         raise ValueError("owner/name is expected")
     return name
+
+
+_HUB_NAME = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?", re.ASCII)
+
+
+def hub_repo(value: Any) -> str:
+    """A repository of the Hugging Face Hub, ``owner/name``, by the Hub's own rules."""
+    repo = text(value)
+    parts = repo.split("/")
+    if len(parts) != 2 or not all(_HUB_NAME.fullmatch(part) for part in parts):
+        raise ValueError(
+            "owner/name is expected, each of at most 96 letters, digits, dots, dashes and underscores, without -- and "
+            ".., beginning and ending with a letter, digit or underscore"
+        )
+    if repo.endswith((".git", ".ipynb")):
+        raise ValueError("a name that ends in .git or .ipynb is refused by the Hub")
+    return repo

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,15 @@ import msgspec
 import structlog
 
 from ..config import Settings
+from ..replicate import outgoing
 from ..store.records import DestinationConfig, Job
 from ..store.store import Store
+from .checking import destination_secrets
 from .destinations.base import Package, Place, StagedFile, find
 from .errors import Permanent, Superseded
 from .fetch import Fetcher
 from .names import check_component, is_component
+from .progress import Progress
 from .retrying import Backoff, persist
 from .rows import Rows
 from .sources import FreshOutput, Sources, files_of
@@ -33,6 +38,7 @@ log = structlog.get_logger()
 
 STAGING = ".tunerd-staging"  # under the output folder: a rename must not cross file systems
 TRANSFERS = 8  # at once in this process; what pauses before a retry does not count
+PUBLISHERS = 32  # uploads at once in this process; further ones wait
 LATE_SECONDS = 3600.0  # for a fetch that begins after the deadline, and for publishing what has been fetched
 LATE_RETRY_SECONDS = 300.0  # of that fetch: expired files do not come back, but some outputs never expire
 
@@ -49,8 +55,11 @@ class Steps:
         clock: Callable[[], float],
         backoff: Backoff,
     ) -> None:
+        self._settings = settings
         self._output_dir = settings.output_dir
         self._store = store
+        # Not the fetcher's: an upload of hours keeps its thread.
+        self._publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="tunerd-publish")
         self._fetcher = fetcher
         self._fresh_output = fresh_output
         self._clock = clock
@@ -113,16 +122,28 @@ class Steps:
         return True
 
     async def _publish(self, rows: Rows, destination: str, package: Package) -> str:
-        publish, options = find(await self._config(destination))
-        stop_at = max(rows.deadline, self._clock() + LATE_SECONDS)
+        config = await self._config(destination)
+        module, options = find(config, await destination_secrets(self._store, config))
+        progress = Progress(rows)
+
+        async def attempt() -> str:
+            place = Place(self._settings, self._in_thread, progress.note)
+            try:
+                return await progress.beside(lambda: module.publish(package, options, place))
+            finally:
+                place.stopping.set()  # its threads outlive a cancelled step otherwise
+
         return await persist(
-            lambda: publish(package, options, Place(self._output_dir, self._fetcher.in_thread)),
+            attempt,
             rows.attempt,
             clock=self._clock,
-            no_retry_after=stop_at,
-            stop_at=stop_at,
+            no_retry_after=max(rows.deadline, self._clock() + LATE_SECONDS),
+            stop_at=math.inf,  # a slow line may need hours; what stands still is ended by the progress
             backoff=self._backoff,
         )
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._publishers, function, *arguments)
 
     async def finish(self, job_id: str, generation: int) -> None:
         """Throw away what this run and those before it staged, once every delivery of the job has its files.
@@ -175,6 +196,10 @@ class Steps:
             completed_at=job.completed_at,
             files=tuple(StagedFile(path=folder / file["name"], **file) for file in files),
             output=_decoded(job.output) if not files else None,
+            config_name=job.config_name,
+            hardware=job.hardware,
+            metadata=_object(job.metadata),
+            input=_input(job.request),
         )
 
     def _staging(self, job_id: str) -> Path:
@@ -186,6 +211,19 @@ def _decoded(output: str | None) -> Any:
         return None if output is None else msgspec.json.decode(output)
     except (msgspec.DecodeError, RecursionError):
         return output
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    found = _decoded(text)
+    return found if isinstance(found, dict) else {}
+
+
+def _input(request: str | None) -> dict[str, Any]:
+    """What we sent to the model; secrets are redacted in it since it was written down."""
+    try:
+        return {} if request is None else outgoing.decode(request).input
+    except msgspec.MsgspecError:  # another version of this program wrote it
+        return {}
 
 
 def _folders(folder: Path) -> list[str]:

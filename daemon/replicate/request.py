@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -114,7 +114,7 @@ def _input(request: SubmitRequest) -> tuple[dict[str, Any], Data]:
     built.update(given or {})  # hf_token, max_train_steps, images, …
     if request.hub_model_id is not None:
         # The trainer refuses this without a token; without one the job's result is left to our own destinations.
-        hub_model_id = _owner_name(request.hub_model_id, "hub_model_id")
+        hub_model_id = _owner_name(request.hub_model_id, "hub_model_id", parsing.hub_repo)
         if built.get("hf_token"):
             built.setdefault("hub_model_id", hub_model_id)
     return built, data
@@ -148,9 +148,9 @@ def _split_version(version: str) -> tuple[str | None, str]:
     return (_owner_name(name, "version") if colon else None), id_
 
 
-def _owner_name(value: str, field: str) -> str:
+def _owner_name(value: str, field: str, read: Callable[[Any], str] = parsing.model) -> str:
     try:
-        return parsing.model(value)
+        return read(value)
     except ValueError as problem:
         raise InvalidRequest(f"{field} {value!r}: {problem}.", field=field) from None
 

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 _ONE = sa.select(secrets.c.ciphertext).where(secrets.c.name == sa.bindparam("name"))
 
 
+def destination_secret(destination: str, option: str) -> str:
+    """Under which name a destination's secret option is kept."""
+    return f"destination:{destination}:{option}"
+
+
 class Secrets:
     def __init__(self, database: Database, data_dir: Path, secret_key: bytes | None) -> None:
         self._database = database
@@ -47,6 +52,10 @@ class Secrets:
                 f"The stored secret {name!r} cannot be decrypted with {where}: the key is another one, missing or "
                 "damaged. Put the right key back, or store the secret again (for the API token: `tunerd token set`)."
             ) from None
+
+    async def destination(self, destination: str, option: str) -> str | None:
+        """A destination's secret option."""
+        return await self.get(destination_secret(destination, option))
 
     async def put(self, name: str, value: str, *, now: float) -> None:
         row = {"name": name, "ciphertext": self._load(create=True).encrypt(value.encode()), "updated_at": now}

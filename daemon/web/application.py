@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from .. import keys
 from ..config import Settings
+from ..core.options import Checked, OptionType
 from ..replicate.client import ReplicateClient
 from ..replicate.feeds import StatusFeed
 from ..replicate.submit import Submitter
 from ..replicate.token import TokenSource
 from ..replicate.webhook_secret import WebhookSecrets
 from ..store.effective import EffectiveSettings
+from ..store.records import DestinationConfig
 from ..store.store import Store
 from . import health, metrics, middleware, openapi, receiver
 from .answers import API_BODY_BYTES
@@ -40,7 +42,8 @@ class WebParts:
     webhook_secrets: WebhookSecrets
     submitter: Submitter
     status_feed: StatusFeed
-    destination_types: frozenset[str] = frozenset({"local"})
+    destination_types: Mapping[str, OptionType]
+    check_destination: Callable[[DestinationConfig], Awaitable[Checked]]
     checks: Mapping[str, Check] = field(default_factory=dict)
     wake_delivery: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.time
@@ -65,6 +68,7 @@ def make_app(parts: WebParts) -> web.Application:
     app[keys.SUBMITTER] = parts.submitter
     app[keys.STATUS_FEED] = parts.status_feed
     app[keys.DESTINATION_TYPES] = parts.destination_types
+    app[keys.CHECK_DESTINATION] = parts.check_destination
     app[keys.CHECKS] = parts.checks
     app[keys.METRICS] = parts.metrics
     app[keys.CLOCK] = parts.clock
@@ -76,7 +80,7 @@ def make_app(parts: WebParts) -> web.Application:
     logs.set_up(app)
     pages.set_up(app)
     routes = endpoints()
-    app[openapi.DOCUMENT] = openapi.Document(routes)
+    app[openapi.DOCUMENT] = openapi.Document(routes, publishing.schemas(parts.destination_types))
     for endpoint in routes:
         if endpoint.method == "GET":
             app.router.add_get(endpoint.path, endpoint.handler)  # answers HEAD too

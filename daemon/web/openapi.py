@@ -44,8 +44,8 @@ class Problem(msgspec.Struct):
     field: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
-def build(endpoints: Sequence[Endpoint]) -> Json:
-    """The whole document."""
+def build(endpoints: Sequence[Endpoint], special: Mapping[str, Json]) -> Json:
+    """The whole document. ``special``: components that stand in place of those that the types give."""
     types = [Problem, *_types(endpoints)]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     known = dict(zip(map(_key, types), schemas, strict=True))
@@ -62,7 +62,7 @@ def build(endpoints: Sequence[Endpoint]) -> Json:
         },
         "paths": paths,
         "components": {
-            "schemas": components,
+            "schemas": {**components, **special},
             "securitySchemes": {
                 "admin": {
                     "type": "http",
@@ -170,12 +170,13 @@ def _answer(answer: Answer, known: Mapping[str, Json]) -> Json:
 class Document:
     """The document of ``endpoints``, made when somebody first asks for it."""
 
-    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], special: Mapping[str, Json]) -> None:
         self._endpoints = endpoints
+        self._special = special
 
     @cached_property
     def json(self) -> Json:
-        return build(self._endpoints)
+        return build(self._endpoints, self._special)
 
 
 DOCUMENT: web.AppKey[Document] = web.AppKey("openapi")

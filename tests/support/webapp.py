@@ -16,6 +16,8 @@ from aiohttp.test_utils import BaseTestServer, TestServer
 
 from daemon.config import load_settings
 from daemon.core.prediction import parse_prediction
+from daemon.delivery.checking import check_destination
+from daemon.delivery.destinations.base import types
 from daemon.replicate.client import ReplicateClient
 from daemon.replicate.feeds import StatusFeed
 from daemon.replicate.submit import Submitter
@@ -124,6 +126,8 @@ async def running_app(
             "webhook_secrets": WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=clock),
             "submitter": Submitter(store, effective, client, tokens, scratch=directory / "data" / "tmp", now=clock),
             "status_feed": StatusFeed(outgoing, settings.status_url, time.monotonic),
+            "destination_types": types(),
+            "check_destination": lambda config: check_destination(config, store, settings),
             "wake_delivery": lambda: wakes.append(None),
             "clock": clock,
             **parts,

@@ -1,1 +1,1 @@
-"""One file per destination; each is found by being here."""
+"""One file per destination; each is found by being here. ``base.py`` says what such a file holds."""

@@ -1,21 +1,33 @@
-"""What a destination is: a module here with a frozen ``Options`` struct and one ``publish``. Nothing is registered.
+"""What a destination is: a module in this package with a frozen ``Options`` struct, ``publish`` and ``check``.
+
+Nothing is registered: a new file works in configuration, API and documents by being here. The struct's fields carry
+their documentation (``msgspec.Meta``: title, description; ``extra_json_schema=SECRET`` where it is write-only).
 
 ``publish(package, options, place) -> url`` puts a package where the user wants it and says where that is. It raises
-``Retry`` or ``Permanent``; it may be called again after any crash and must then find out what is there already.
+``Retry`` or ``Permanent``; it may be called again after any crash and must then find out what is there already. It
+streams (a model has gigabytes) and tells ``place.report`` how far it is.
+
+``check(options, place) -> [sentence]`` tries whether a delivery could be put there, leaves nothing behind, and says
+what it has tried. It raises as ``publish`` does.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol, cast
 
 import msgspec
 
+from ...config import Settings
+from ...core import templates
+from ...core.options import OptionInvalid, OptionType
 from ...store.records import DestinationConfig
-from ..errors import Permanent
+from ..errors import Permanent, Retry
 
 
 class StagedFile(msgspec.Struct, frozen=True):
@@ -38,29 +50,84 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     completed_at: float | None  # unix seconds
     files: tuple[StagedFile, ...]
     output: Any  # the decoded output; what there is to deliver where there are no files
+    config_name: str | None = None
+    hardware: str | None = None
+    metadata: Mapping[str, Any] = {}  # the submit's
+    input: Mapping[str, Any] = {}  # what the model was given, secrets redacted; empty where we did not submit it
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
+
+    def rendered(self, template: str) -> str:
+        """``template`` for this job; ``Permanent`` where it cannot be."""
+        values = templates.values(
+            job_id=self.job_id,
+            provider_job_id=self.provider_job_id,
+            config_name=self.config_name,
+            model=self.model,
+            version=self.version,
+            completed_at=self.completed_at,
+        )
+        try:
+            return templates.render(template, values)
+        except templates.TemplateInvalid as problem:
+            raise Permanent(f"the template {template!r}: {problem}") from None
+
+
+def _no_report(_done: int, _total: int | None) -> None:
+    """Where nobody looks."""
 
 
 class Place(msgspec.Struct, frozen=True):
     """What a destination may use of the daemon."""
 
-    output_dir: Path
+    settings: Settings
     in_thread: Callable[..., Awaitable[Any]]  # (function, *arguments): runs blocking work off the event loop
+    report: Callable[[int, int | None], None] = _no_report  # (bytes done, of how many), from any thread
+    stopping: threading.Event = msgspec.field(default_factory=threading.Event)  # whoever asked has gone
+
+    @property
+    def output_dir(self) -> Path:
+        return self.settings.output_dir
+
+    def check_stopping(self) -> None:
+        """For loops in threads, which nobody can cancel: ``Retry`` once the delivery was given up."""
+        if self.stopping.is_set():
+            raise Retry("interrupted")
 
 
-class Publish(Protocol):
-    async def __call__(self, package: Package, options: Any, place: Place) -> str: ...
+class Destination(Protocol):
+    """A module of this package."""
+
+    Options: type[msgspec.Struct]
+
+    async def publish(self, package: Package, options: Any, place: Place) -> str: ...
+    async def check(self, options: Any, place: Place) -> list[str]: ...
 
 
-def find(config: DestinationConfig) -> tuple[Publish, Any]:
-    """The ``publish`` of a configured destination, and its options; ``Permanent`` where there is no such thing."""
-    known = {found.name for found in pkgutil.iter_modules([str(Path(__file__).parent)])} - {"base"}
+def types() -> dict[str, OptionType]:
+    """Every type of destination there is, by name."""
+    from . import __path__ as folders  # noqa: PLC0415 - read when asked for: the package may have been given more
+
+    names = sorted({found.name for found in pkgutil.iter_modules(folders)} - {"base"})
+    return {name: OptionType(name, _module(name).Options) for name in names}
+
+
+def find(config: DestinationConfig, secrets: Mapping[str, str]) -> tuple[Destination, Any]:
+    """A configured destination and its options, ``secrets`` among them; ``Permanent`` where there is no such thing."""
+    known = types()
     if config.type not in known:
         raise Permanent(
             f"destination {config.name!r}: there is no type {config.type!r}, only {', '.join(sorted(known))}"
         )
-    module = importlib.import_module(f".{config.type}", __package__)
+    kind = known[config.type]
     try:
-        options = msgspec.convert(config.options, module.Options)
-    except msgspec.ValidationError as problem:
+        options = kind.options(**kind.read({**config.options, **secrets}))
+    except OptionInvalid as problem:
         raise Permanent(f"destination {config.name!r}: its options are not valid: {problem}") from None
-    return cast("Publish", module.publish), options
+    return cast("Destination", _module(config.type)), options
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f".{name}", __package__)

@@ -6,180 +6,148 @@ opened folder. Publishing again keeps what is there with the right content.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
-import re
-import secrets
-import stat
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
+from ..disk.beside import still_there, unpack_all
+from ..disk.folder import Folder
+from ..disk.latest import point_to
+from ..disk.unpack import Limits
 from ..errors import Permanent, Retry
+from ..manifest import manifest
 from ..names import MANIFEST, check_component
+from ..staging import RESERVE
 from .base import Package, Place, StagedFile
 
-COPY_BLOCK = 1024 * 1024  # bytes
-
-_TEMPORARY = re.compile(r"\.tunerd-[0-9a-f]{16}\.part")
+GIB = 1024**3
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``path``: another folder than the daemon's output folder; absolute, or beginning with ``~``."""
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A folder on the daemon's machine."""
 
-    path: str | None = None
+    path: Annotated[
+        Annotated[str, Meta(pattern=r"^(/|~/)")] | None,
+        Meta(
+            title="Folder",
+            description="Another folder than the daemon's `TUNERD_OUTPUT_DIR`; absolute, or beginning with `~/`. "
+            "Each job gets a folder of its own in it.",
+            extra={"hint": "an absolute path is expected"},
+        ),
+    ] = None
+    unpack: Annotated[
+        bool,
+        Meta(
+            title="Unpack archives",
+            description="Also unpack `.tar` (`.gz`, `.bz2`, `.xz`, `.zst`) and `.zip` files, each into a folder of its "
+            "name beside it. One with links, devices or names that lead out is left packed; the manifest says why.",
+        ),
+    ] = False
+    unpack_max_files: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)],
+        Meta(title="Entries of an archive, at most", description="One with more is left packed."),
+    ] = 10_000
+    unpack_max_gib: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000)],
+        Meta(title="GiB of an archive's content, at most", description="One with more is left packed."),
+    ] = 100
+    latest: Annotated[
+        bool,
+        Meta(
+            title="Link to the latest",
+            description="Keep a link `latest/CONFIG_NAME` in the folder to the job of that configuration that "
+            "completed last.",
+        ),
+    ] = False
 
 
 async def publish(package: Package, options: Options, place: Place) -> str:
     """Put ``package`` there; the folder's ``file://`` URL."""
-    root = place.output_dir if options.path is None else await place.in_thread(_expanded, options.path)
-    if not root.is_absolute():
-        raise Permanent(f"the path {str(root)!r} is not absolute")
+    root: Path = await place.in_thread(_root, options, place)
     try:
-        await place.in_thread(_publish, package, root)
+        await place.in_thread(_publish, package, root, options, place)
     except OSError as problem:
         raise Retry(f"{problem.strerror or problem}: {problem.filename or root}") from None
     return (root / package.job_id).as_uri()
 
 
-def _expanded(path: str) -> Path:
-    return Path(path).expanduser()
+async def check(options: Options, place: Place) -> list[str]:
+    """A file is written, read and removed again."""
+    root = await place.in_thread(_root, options, place)
+    return await place.in_thread(_check, root)  # type: ignore[no-any-return]
 
 
-def _publish(package: Package, root: Path) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    folder = _open_folder(root, check_component(package.job_id))
-    try:
-        _remove_temporaries(folder)
-        manifest = _manifest(package)
-        unchanged = _read(folder, MANIFEST) == manifest
-        if not unchanged:
-            _unlink(folder, MANIFEST)  # it says that all is there: not while we work
-        for file in package.files:
-            if not _holds(folder, file):
-                _place(folder, file.name, file.path)
-        os.fsync(folder)
-        if not unchanged:
-            _place(folder, MANIFEST, manifest)
-            os.fsync(folder)
-    finally:
-        os.close(folder)
+def _root(options: Options, place: Place) -> Path:
+    root = place.output_dir if options.path is None else Path(options.path).expanduser()
+    if not root.is_absolute():
+        raise Permanent(f"the path {str(root)!r} is not absolute")
+    return root
 
 
-def _remove_temporaries(folder: int) -> None:
-    """What an interrupted run left behind."""
-    for name in os.listdir(folder):
-        if _TEMPORARY.fullmatch(name):
-            _unlink(folder, name)
-
-
-def _open_folder(root: Path, name: str) -> int:
-    """The job's folder, made if need be; never what a symbolic link points to."""
-    parent = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+def _check(root: Path) -> list[str]:
+    there = root
+    while not there.exists():
+        there = there.parent
+    if there != root:
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise Permanent(f"{root} does not exist, and the daemon may not make it in {there}")
+        return [f"{root} does not exist yet; it can be made in {there}"]
+    name = f".tunerd-check-{os.getpid()}"
+    with Folder.opened(root, name) as folder:
         try:
-            os.mkdir(name, dir_fd=parent)
-            os.fsync(parent)
-        except FileExistsError:
-            pass
-        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            raise Permanent(f"{root / name} is there already and is not a folder (a symbolic link is not followed)")
-        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    finally:
-        os.close(parent)
+            folder.place("file", b"tunerd", lambda _: None)
+            if folder.read("file") != b"tunerd":
+                raise Permanent(f"{root}: what was written there is not what is read back")
+            free = folder.free_bytes()
+        finally:
+            folder.remove("file")
+            (root / name).rmdir()
+    if free < RESERVE:
+        raise Permanent(f"{root}: the disk is nearly full, {free / 1024**2:.0f} MiB are free")
+    return [f"wrote, read and removed a file in {root}", f"{free / GIB:.1f} GiB are free there"]
 
 
-def _open_file(folder: int, name: str) -> int | None:
-    """A regular file for reading; ``None`` where there is none."""
-    try:
-        if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            return None
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except OSError:
-        return None
+def _publish(package: Package, root: Path, options: Options, place: Place) -> None:
+    done = 0
+
+    def copied(size: int) -> None:
+        nonlocal done
+        place.check_stopping()
+        done += size
+        place.report(done, package.bytes)
+
+    with Folder.opened(root, check_component(package.job_id)) as folder:
+        folder.remove_temporaries()
+        before = folder.read(MANIFEST)
+        missing = [file for file in package.files if not folder.holds(file.name, file.bytes, file.sha256)]
+        kept = still_there(folder, before) if options.unpack else {}
+        if missing or before != manifest(package, list(kept.values())):
+            folder.unlink(MANIFEST)  # it says that all is there: not while we work
+        _check_room(folder, missing)
+        copied(package.bytes - sum(file.bytes for file in missing))
+        for file in missing:
+            folder.place(file.name, file.path, copied)
+        limits = Limits(options.unpack_max_files, options.unpack_max_gib * GIB)
+        unpacked = unpack_all(folder, package, kept, limits, place.check_stopping) if options.unpack else []
+        folder.sync()
+        after = manifest(package, unpacked)
+        if folder.read(MANIFEST) != after:
+            folder.place(MANIFEST, after, lambda _: None)
+            folder.sync()
+    if options.latest and package.config_name:
+        point_to(root, package.config_name, package.job_id)
 
 
-def _read(folder: int, name: str) -> bytes | None:
-    descriptor = _open_file(folder, name)
-    if descriptor is None:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read()
-
-
-def _holds(folder: int, wanted: StagedFile) -> bool:
-    """Whether the file is there already with the right content."""
-    descriptor = _open_file(folder, wanted.name)
-    if descriptor is None:
-        return False
-    with os.fdopen(descriptor, "rb") as file:
-        if os.fstat(descriptor).st_size != wanted.bytes:
-            return False
-        return hashlib.file_digest(file, "sha256").hexdigest() == wanted.sha256
-
-
-def _place(folder: int, name: str, content: Path | bytes) -> None:
-    """Give ``name`` its content in one rename: whoever looks sees all of it or what was there before."""
-    temporary = f".tunerd-{secrets.token_hex(8)}.part"
-    try:
-        if isinstance(content, bytes):
-            _write(folder, temporary, content)
-        else:
-            _link_or_copy(folder, temporary, content)
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except IsADirectoryError:
-        raise Permanent(f"a folder stands where the file {name!r} belongs") from None
-    finally:
-        _unlink(folder, temporary)
-
-
-def _link_or_copy(folder: int, temporary: str, source: Path) -> None:
-    """A second name for the staged file (no byte is moved), or a copy on another file system."""
-    if not source.is_file():
-        raise Permanent(f"the fetched file {source.name!r} is no longer in the staging folder; deliver again")
-    try:
-        os.link(source, temporary, dst_dir_fd=folder, follow_symlinks=False)
-    except OSError:
-        with source.open("rb") as reading:
-            _write(folder, temporary, iter(lambda: reading.read(COPY_BLOCK), b""))
-
-
-def _write(folder: int, name: str, content: bytes | object) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(name, flags, 0o644, dir_fd=folder), "wb") as file:
-        if isinstance(content, bytes):
-            file.write(content)
-        else:
-            file.writelines(content)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _unlink(folder: int, name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=folder)
-
-
-def _manifest(package: Package) -> bytes:
-    content = {
-        "job_id": package.job_id,
-        "provider_job_id": package.provider_job_id,
-        "model": package.model,
-        "version": package.version,
-        "completed_at": _rfc3339(package.completed_at),
-        "files": [
-            {"name": file.name, "bytes": file.bytes, "sha256": file.sha256, "source_url": file.source_url}
-            for file in package.files
-        ],
-    }
-    if not package.files:
-        content["output"] = package.output
-    return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
-
-
-def _rfc3339(when: float | None) -> str | None:
-    if when is None:
-        return None
-    return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _check_room(folder: Folder, missing: list[StagedFile]) -> None:
+    """On another file system files are copied: better not begin than to fill its last byte."""
+    here = os.fstat(folder.descriptor).st_dev
+    needed = sum(file.bytes for file in missing if file.path.exists() and file.path.stat().st_dev != here)
+    free = folder.free_bytes()
+    if needed and free < needed + RESERVE:
+        raise Retry(
+            f"{folder.path}: no space left on the disk: {needed / GIB:.2f} GiB are to be copied there, "
+            f"{free / GIB:.2f} GiB are free"
+        )

@@ -3,55 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from ... import keys, parsing
-from ...errors import InvalidRequest, InvalidSetting
+from ... import keys
+from ...core.options import Checked, OptionInvalid, OptionType
+from ...errors import InvalidRequest, InvalidSetting, NotFound
 from ...store.records import DestinationConfig
+from ...store.secrets import destination_secret
 from ..answers import json_answer, read_json
 from ..endpoint import Answer, Endpoint
 
 MAX_DESTINATIONS = 32  # each is a workflow step of every job
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-
-
-def _destination_path(value: Any) -> str:
-    text = parsing.text(value)
-    if not text.startswith(("/", "~/")):
-        raise ValueError("an absolute path is expected")
-    return text
-
-
-# type → option → how its value is read (ValueError with the reason). A type is offered where delivery has a file of it.
-OPTIONS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
-    "local": {"path": _destination_path, "unpack": parsing.boolean},
-    "huggingface": {
-        "repo_id": parsing.text,
-        "private": parsing.boolean,
-        "token": parsing.token,
-        "endpoint": parsing.http_url,
-    },
-    "s3": {
-        "bucket": parsing.text,
-        "prefix": parsing.text,
-        "endpoint_url": parsing.http_url,
-        "region": parsing.text,
-        "addressing_style": parsing.one_of("path", "virtual", "auto"),
-        "access_key_id": parsing.text,
-        "secret_access_key": parsing.token,
-    },
-}
-REQUIRED: Mapping[str, frozenset[str]] = {"huggingface": frozenset({"repo_id"}), "s3": frozenset({"bucket"})}
-SECRET_OPTIONS = frozenset({"token", "secret_access_key"})
-
-
-def secret_name(destination: str, option: str) -> str:
-    """Under which name ``store.secrets`` keeps a destination's secret option."""
-    return f"destination:{destination}:{option}"
 
 
 class DestinationBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,6 +47,18 @@ class Publishing(msgspec.Struct):
     types: list[str]  # what may be configured here
 
 
+class TypeView(msgspec.Struct):
+    """``schema``: JSON Schema of the options. A property with ``writeOnly`` is a secret."""
+
+    type: str
+    description: str
+    schema: dict[str, Any]
+
+
+class Types(msgspec.Struct):
+    types: list[TypeView]
+
+
 async def get_publishing(request: web.Request) -> web.Response:
     return json_answer(await _shown(request))
 
@@ -99,25 +78,19 @@ async def put_publishing(request: web.Request) -> web.Response:
     return json_answer(await _shown(request))
 
 
-def _checked(index: int, entry: DestinationBody, types: frozenset[str]) -> DestinationBody:
+def _checked(index: int, entry: DestinationBody, types: Mapping[str, OptionType]) -> DestinationBody:
     where = f"destinations[{index}]"
     if not _NAME.fullmatch(entry.name):
         raise _invalid(f"{where}.name", "1 to 64 letters, digits, dots, dashes or underscores are expected")
-    if entry.type not in types or entry.type not in OPTIONS:
+    if entry.type not in types:
         raise _invalid(f"{where}.type", f"one of {', '.join(sorted(types))} is expected")
-    readers = OPTIONS[entry.type]
-    options: dict[str, Any] = {}
-    for key, value in entry.options.items():
-        if key not in readers:
-            raise _invalid(f"{where}.options.{key}", f"there is no such option of {entry.type}")
-        try:
-            options[key] = None if value is None else readers[key](value)
-        except (ValueError, TypeError) as problem:
-            raise _invalid(f"{where}.options.{key}", str(problem)) from None
-    for key in sorted(REQUIRED.get(entry.type, frozenset())):
-        if options.get(key) is None:
-            raise _invalid(f"{where}.options.{key}", "this option is required")
-    return DestinationBody(entry.name, entry.type, options)
+    kind = types[entry.type]
+    try:
+        options = kind.read(entry.options)
+    except OptionInvalid as problem:
+        raise _invalid(f"{where}.options.{problem.field}", problem.reason) from None
+    removed = {key: None for key in kind.secrets & entry.options.keys() if entry.options[key] is None}
+    return DestinationBody(entry.name, entry.type, msgspec.to_builtins(options) | removed)
 
 
 def _invalid(field: str, reason: str) -> InvalidSetting:
@@ -126,37 +99,79 @@ def _invalid(field: str, reason: str) -> InvalidSetting:
 
 async def _store(request: web.Request, entries: list[DestinationBody]) -> None:
     store, now = request.app[keys.STORE], request.app[keys.CLOCK]()
+    types = request.app[keys.DESTINATION_TYPES]
     before = {destination.name: destination for destination in await store.settings.destinations()}
+    after = {entry.name: entry for entry in entries}
+    for name, old in before.items():
+        if name not in after or after[name].type != old.type:  # it is gone, or it is another thing of the same name
+            await _forget(request, old)
     for entry in entries:  # secrets first: a destination never goes live without the secret it was given
-        for key in SECRET_OPTIONS & entry.options.keys():
+        for key in types[entry.type].secrets & entry.options.keys():
             value = entry.options.pop(key)
             if value is not None:
-                await store.secrets.put(secret_name(entry.name, key), value, now=now)
+                await store.secrets.put(destination_secret(entry.name, key), value, now=now)
             else:
-                await store.secrets.delete(secret_name(entry.name, key))
-    configs = [DestinationConfig(one.name, one.type, _given(one.options)) for one in entries]
+                await store.secrets.delete(destination_secret(entry.name, key))
+    configs = [DestinationConfig(one.name, one.type, one.options) for one in entries]
     await store.settings.put({"destinations": msgspec.to_builtins(configs)}, now=now)
-    types = {entry.name: entry.type for entry in entries}
-    for name, old in before.items():
-        if types.get(name) != old.type:  # it is gone, or it is another thing of the same name
-            for key in SECRET_OPTIONS & OPTIONS.get(old.type, {}).keys() - OPTIONS.get(types.get(name, ""), {}).keys():
-                await store.secrets.delete(secret_name(name, key))
 
 
-def _given(options: dict[str, Any]) -> dict[str, object]:
-    return {key: value for key, value in options.items() if value is not None}
+async def _forget(request: web.Request, destination: DestinationConfig) -> None:
+    kind = request.app[keys.DESTINATION_TYPES].get(destination.type)
+    for key in kind.secrets if kind else ():
+        await request.app[keys.STORE].secrets.delete(destination_secret(destination.name, key))
 
 
 async def _shown(request: web.Request) -> Publishing:
-    store = request.app[keys.STORE]
+    store, types = request.app[keys.STORE], request.app[keys.DESTINATION_TYPES]
     shown = []
     for destination in await store.settings.destinations():
-        secrets = sorted(SECRET_OPTIONS & OPTIONS.get(destination.type, {}).keys())
-        stored = [key for key in secrets if await store.secrets.get(secret_name(destination.name, key)) is not None]
-        options = {key: value for key, value in destination.options.items() if key not in SECRET_OPTIONS}
+        kind = types.get(destination.type)
+        secrets = kind.secrets if kind else frozenset()
+        stored = [key for key in sorted(secrets) if await store.secrets.destination(destination.name, key) is not None]
+        options = {key: value for key, value in destination.options.items() if key not in secrets}
         shown.append(DestinationView(destination.name, destination.type, options, stored))
-    types: frozenset[str] = request.app[keys.DESTINATION_TYPES]
     return Publishing(shown, sorted(types))
+
+
+async def get_types(request: web.Request) -> web.Response:
+    types = request.app[keys.DESTINATION_TYPES]
+    return json_answer(Types([TypeView(name, kind.description, kind.schema) for name, kind in sorted(types.items())]))
+
+
+async def post_test(request: web.Request) -> web.Response:
+    """Try whether a delivery could be put there."""
+    name = request.match_info["name"]
+    for destination in await request.app[keys.STORE].settings.destinations():
+        if destination.name == name:
+            return json_answer(await request.app[keys.CHECK_DESTINATION](destination))
+    raise NotFound(f"There is no destination {name!r}. GET /api/cloud/publishing lists them.")
+
+
+def schemas(types: Mapping[str, OptionType]) -> dict[str, Any]:
+    """``DestinationBody`` for OpenAPI, as each type has it."""
+    found: dict[str, Any] = {}
+    for name, kind in types.items():
+        found[f"DestinationBody.{name}"] = {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string", "pattern": f"^{_NAME.pattern}$"},
+                "type": {"const": name},
+                "options": kind.schema,
+            },
+            "required": ["name", "type", *(["options"] if kind.schema["required"] else [])],
+            "additionalProperties": False,
+        }
+    if found:
+        references = {name: f"#/components/schemas/{name}" for name in found}
+        found["DestinationBody"] = {
+            "oneOf": [{"$ref": reference} for reference in references.values()],
+            "discriminator": {
+                "propertyName": "type",
+                "mapping": {name.partition(".")[2]: reference for name, reference in references.items()},
+            },
+        }
+    return found
 
 
 ENDPOINTS = (
@@ -175,6 +190,21 @@ ENDPOINTS = (
         {200: Answer("What is in force now", Publishing)},
         body=PublishingBody,
         errors=(InvalidSetting, InvalidRequest),
-        description="All or nothing. token and secret_access_key are write-only: left out they stay, null removes.",
+        description="All or nothing. Secret options are write-only: left out they stay, null removes.",
+    ),
+    Endpoint(
+        "GET",
+        "/api/cloud/publishing/types",
+        get_types,
+        "The types of destinations and their options",
+        {200: Answer("A JSON Schema of each type's options", Types)},
+    ),
+    Endpoint(
+        "POST",
+        "/api/cloud/publishing/{name}/test",
+        post_test,
+        "Try whether a delivery could be put there",
+        {200: Answer("What was tried, and what is in the way; nothing is left behind there", Checked)},
+        errors=(NotFound,),
     ),
 )

@@ -16,7 +16,7 @@ from daemon.delivery.destinations.base import Package, Place, StagedFile, find
 from daemon.delivery.destinations.local import Options, publish
 from daemon.delivery.errors import Permanent, Retry
 from daemon.store.records import DestinationConfig
-from tests.support.outputs import names, sha256
+from tests.support.outputs import names, settings_for, sha256
 
 
 def staged(folder: Path, **contents: bytes) -> tuple[StagedFile, ...]:
@@ -50,7 +50,7 @@ def link(path: Path, target: Path) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "outputs", asyncio.to_thread)
+    return Place(settings_for(tmp_path, "http://127.0.0.1:9"), asyncio.to_thread)
 
 
 @pytest.fixture
@@ -107,6 +107,8 @@ async def test_a_folder_of_its_own(tmp_path: Path, place: Place, monkeypatch: py
     assert (tmp_path / "models" / "job_abc" / "a").read_bytes() == b"one"
     with pytest.raises(Permanent, match="not absolute"):
         await publish(package(files), Options(path="models"), place)
+    with pytest.raises(Permanent, match="an absolute path is expected"):
+        find(DestinationConfig("here", "local", {"path": "models"}), {})
 
 
 async def test_another_file_system_gets_a_copy(
@@ -170,8 +172,8 @@ async def test_a_job_id_that_leaves_the_folder(place: Place, job_id: str) -> Non
 
 
 def test_destinations_are_found_by_being_there() -> None:
-    found, options = find(DestinationConfig("here", "local", {"path": "/models"}))
-    assert found is publish and options == Options(path="/models")
+    found, options = find(DestinationConfig("here", "local", {"path": "/models"}), {})
+    assert found.publish is publish and options == Options(path="/models")
     for config in (DestinationConfig("x", "base", {}), DestinationConfig("x", "..fetch", {})):
-        with pytest.raises(Permanent, match="only local"):
-            find(config)
+        with pytest.raises(Permanent, match=r"only .*local"):
+            find(config, {})

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import pytest
 
+from daemon.core.options import SECRET, OptionType
+from daemon.delivery.destinations.base import types
 from tests.support.webapp import Served, running_app
 
 PATH = "/api/cloud/publishing"
@@ -15,10 +18,23 @@ HUB = {"name": "hub", "type": "huggingface", "options": {"repo_id": "me/{job_id}
 LOCAL = {"name": "local", "type": "local", "options": {}}
 
 
+class Hub(msgspec.Struct, frozen=True, kw_only=True):
+    repo_id: str
+    token: Annotated[str | None, msgspec.Meta(extra_json_schema=SECRET)] = None
+
+
+class Bucket(msgspec.Struct, frozen=True, kw_only=True):
+    bucket: str
+    endpoint_url: Annotated[str, msgspec.Meta(pattern="^https://")] | None = None
+    token: Annotated[str | None, msgspec.Meta(extra_json_schema=SECRET)] = None
+
+
+TYPES = {**types(), "huggingface": OptionType("huggingface", Hub), "s3": OptionType("s3", Bucket)}
+
+
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    types = frozenset({"local", "huggingface", "s3"})
-    async with running_app(tmp_path, destination_types=types) as served:
+    async with running_app(tmp_path, destination_types=TYPES) as served:
         yield served
 
 
@@ -81,7 +97,41 @@ async def test_a_wrong_body(served: Served) -> None:
         await served.problem("PUT", PATH, status=400, code="invalid_request", json=body)
 
 
+async def test_a_secret_does_not_go_over_to_another_thing_of_the_same_name(served: Served) -> None:
+    await served.call("PUT", PATH, json={"destinations": [HUB]})
+    bucket = {"name": "hub", "type": "s3", "options": {"bucket": "b"}}
+    [shown] = (await served.call("PUT", PATH, json={"destinations": [bucket]}))["destinations"]
+    assert shown["secrets"] == []
+    assert await served.store.secrets.get("destination:hub:token") is None
+
+
+async def test_types_are_told_with_their_options(served: Served) -> None:
+    assert (await served.get(PATH))["types"] == sorted(TYPES)
+    found = {kind["type"]: kind for kind in (await served.get(f"{PATH}/types"))["types"]}
+    assert found["huggingface"]["schema"]["required"] == ["repo_id"]
+    assert found["huggingface"]["schema"]["properties"]["token"]["writeOnly"]
+    document = await served.get("/openapi.json")
+    bodies = document["components"]["schemas"]["DestinationBody"]
+    assert bodies["discriminator"]["mapping"]["local"] == "#/components/schemas/DestinationBody.local"
+
+
 async def test_only_types_that_are_there(tmp_path: Path) -> None:
-    async with running_app(tmp_path) as served:
+    async with running_app(tmp_path, destination_types={"local": TYPES["local"]}) as served:
         assert (await served.get(PATH))["types"] == ["local"]
         await served.problem("PUT", PATH, status=400, code="invalid_setting", json={"destinations": [HUB]})
+
+
+async def test_a_destination_is_tested(served: Served, tmp_path: Path) -> None:
+    found = await served.call("POST", f"{PATH}/local/test")
+    assert found["ok"] and "can be made" in found["checked"][0] and found["error"] is None
+    (tmp_path / "there").mkdir()
+    disk = {"name": "disk", "type": "local", "options": {"path": str(tmp_path / "there")}}
+    await served.call("PUT", PATH, json={"destinations": [disk]})
+    found = await served.call("POST", f"{PATH}/disk/test")
+    assert found["ok"] and "wrote, read and removed" in found["checked"][0]
+    assert list((tmp_path / "there").iterdir()) == []
+    (tmp_path / "there").rmdir()
+    (tmp_path / "there").write_text("a file")
+    found = await served.call("POST", f"{PATH}/disk/test")
+    assert not found["ok"] and str(tmp_path) in found["error"]
+    await served.problem("POST", f"{PATH}/nowhere/test", status=404, code="not_found")
