@@ -11,11 +11,11 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 # What the program needs. The development set-up contains it.
-$(VENV)/.runtime: constraints.txt pyproject.toml scripts/setup.sh
+$(VENV)/.runtime: constraints.txt pyproject.toml package-lock.json hatch_build.py scripts/setup.sh
 	@scripts/setup.sh $(VENV) constraints.txt
 	@touch $@
 
-$(VENV)/.development: constraints-dev.txt pyproject.toml scripts/setup.sh
+$(VENV)/.development: constraints-dev.txt pyproject.toml package-lock.json hatch_build.py scripts/setup.sh
 	@scripts/setup.sh $(VENV) constraints-dev.txt
 	@touch $@ $(VENV)/.runtime
 
@@ -50,5 +50,5 @@ constraints: ## write the pinned dependencies anew (needs uv)
 	@scripts/constraints.sh
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) build dist bench/results .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules daemon/web/static/vendor test-artifacts build dist bench/results .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

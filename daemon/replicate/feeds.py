@@ -50,6 +50,14 @@ class StatusFeed:
         self._lock = asyncio.Lock()
         self._known: ProviderStatus | None = None
         self._known_at = 0.0
+        self._asking: asyncio.Task[ProviderStatus] | None = None
+
+    def known(self) -> ProviderStatus | None:
+        """What is known without waiting, ``None`` at first; where it is old, the page is asked in the background."""
+        old = self._known is None or self._clock() - self._known_at >= CACHE_SECONDS
+        if old and (self._asking is None or self._asking.done()):
+            self._asking = asyncio.create_task(self.status(), name="status page")
+        return self._known
 
     async def status(self) -> ProviderStatus:
         """What the page says, or an answer with ``operational`` null. Never raises for the page's sake."""

@@ -23,15 +23,15 @@ from .text import storable, storable_key
 
 _T = TypeVar("_T")
 JobList: TypeAlias = list[Job]  # within the class, ``list`` is the method
-_COLUMNS = tuple(jobs.c[name] for name in Job.__struct_fields__)
-_BY_ANY_ID = sa.select(*_COLUMNS).where(
+COLUMNS = tuple(jobs.c[name] for name in Job.__struct_fields__)
+_BY_ANY_ID = sa.select(*COLUMNS).where(
     sa.or_(jobs.c.job_id == sa.bindparam("id"), jobs.c.provider_job_id == sa.bindparam("id"))
 )
-_ONE = sa.select(*_COLUMNS).where(jobs.c.job_id == sa.bindparam("id")).with_for_update()
-_WITH_KEY = sa.select(*_COLUMNS).where(jobs.c.idempotency_key == sa.bindparam("key"))
+_ONE = sa.select(*COLUMNS).where(jobs.c.job_id == sa.bindparam("id")).with_for_update()
+_WITH_KEY = sa.select(*COLUMNS).where(jobs.c.idempotency_key == sa.bindparam("key"))
 _BY_KEY = _WITH_KEY.with_for_update()
 _UNFINISHED = (
-    sa.select(*_COLUMNS)
+    sa.select(*COLUMNS)
     .where(jobs.c.status.in_(sorted(status.value for status in UNFINISHED)))
     .order_by(jobs.c.created_at, jobs.c.job_id)
 )
@@ -65,7 +65,7 @@ class Jobs:
             created_at, job_id = _read_cursor(cursor)
             wanted.append(sa.tuple_(jobs.c.created_at, jobs.c.job_id) < sa.tuple_(created_at, job_id))
         newest_first = (jobs.c.created_at.desc(), jobs.c.job_id.desc())
-        page = sa.select(*_COLUMNS).where(*wanted).order_by(*newest_first).limit(limit + 1)
+        page = sa.select(*COLUMNS).where(*wanted).order_by(*newest_first).limit(limit + 1)
         found = [job_of(row) for row in await self._database.rows(page)]
         following = _write_cursor(found[limit - 1]) if len(found) > limit else None
         return found[:limit], following, int(total[0]) if total else 0

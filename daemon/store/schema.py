@@ -134,3 +134,15 @@ secrets = sa.Table(
     sa.Column("ciphertext", sa.LargeBinary, nullable=False),  # Fernet; the key is outside the database
     sa.Column("updated_at", sa.Double, nullable=False),
 )
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    # One row per login of the web page.
+    sa.Column("digest", sa.Text, primary_key=True),  # of the cookie, keyed with the admin token (web/sessions.py)
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),  # with last_used_at
+    sa.Column("last_used_at", sa.Double, nullable=False),  # with use, once a minute at most
+    sa.Column("address", sa.Text),  # of the login
+    sa.Column("user_agent", sa.Text, nullable=False),  # of the login
+)

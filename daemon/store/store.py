@@ -11,15 +11,18 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ..errors import Misconfigured, NotReady
+from .arrivals import Arrivals
 from .checkpoint import checkpoints
 from .claims import RELEASE_ALL, Claims
 from .database import RETRY_AFTER, Database, database_url, shown
 from .deliveries import Deliveries
+from .job_search import JobSearches
 from .jobs import Jobs
 from .journal import Journal
 from .lock import process_lock
 from .migrate import migrate
 from .secrets import Secrets
+from .sessions import Sessions
 from .settings import StoredSettings
 from .spending import Spending
 from .wakeups import Wakeups
@@ -37,9 +40,12 @@ class Store:
         self._database = database
         self.journal = journal
         self.jobs = Jobs(database, journal.notify)
+        self.arrivals = Arrivals(database)
+        self.job_searches = JobSearches(database)
         self.claims = Claims(database)
         self.deliveries = Deliveries(database, journal.notify)
         self.spending = Spending(database)
+        self.sessions = Sessions(database)
         self.settings = StoredSettings(database)
         self.secrets = Secrets(database, data_dir, secret_key)
 

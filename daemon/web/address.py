@@ -9,7 +9,7 @@ from aiohttp import web
 from multidict import istr
 
 from .. import keys
-from ..core.addresses import Address, AddressSet, Malformed, client_address
+from ..core.addresses import Address, AddressSet, Malformed, client_address, parse_address
 from ..errors import ForwardedInvalid
 
 _REMEMBERED = 1024  # connections' peers and headers; senders are few, and each sends often
@@ -39,6 +39,15 @@ class Clients:
                 "append the address of its client, and should drop what the client itself sent."
             )
         return found
+
+    def forwarded_proto(self, request: web.BaseRequest) -> str | None:
+        """``http`` or ``https``, as the trusted proxy right before us says; ``None`` where none does."""
+        peer = peer_of(request)
+        address = parse_address(peer) if peer else None
+        if peer is not None and (address is None or address not in self._trusted):
+            return None
+        told = ",".join(request.headers.getall("X-Forwarded-Proto", ()))
+        return told.rpartition(",")[2].strip().lower() or None
 
     def _find_anew(self, peer: str | None, forwarded_for: tuple[str, ...]) -> Client | Malformed:
         found = client_address(peer, forwarded_for, self._trusted)

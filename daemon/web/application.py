@@ -20,13 +20,12 @@ from ..replicate.webhook_secret import WebhookSecrets
 from ..store.effective import EffectiveSettings
 from ..store.records import DestinationConfig
 from ..store.store import Store
-from . import health, metrics, middleware, openapi, receiver
+from . import health, metrics, middleware, openapi, pages, receiver
 from .answers import API_BODY_BYTES
-from .api import costs, events, jobs, logs, providers, publishing, status, submit
+from .api import costs, events, jobs, logs, providers, publishing, sessions, status, submit
 from .endpoint import Endpoint
 from .health import Check
 from .metrics import Metrics
-from .pages import jobs as pages
 from .sse import end_streams
 
 
@@ -52,8 +51,8 @@ class WebParts:
 
 def endpoints() -> tuple[Endpoint, ...]:
     """Every route."""
-    groups = (jobs, submit, events, logs, providers, costs, publishing, status, health, metrics, openapi, pages)
-    return (receiver.ENDPOINT, *(endpoint for group in groups for endpoint in group.ENDPOINTS))
+    groups = (jobs, submit, events, logs, providers, costs, publishing, sessions, status, health, metrics, openapi)
+    return (receiver.ENDPOINT, *(endpoint for group in (*groups, *pages.GROUPS) for endpoint in group.ENDPOINTS))
 
 
 def make_app(parts: WebParts) -> web.Application:

@@ -9,16 +9,17 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestPayloadError
 
-from ..errors import InvalidRequest, TunerdError
+from ..errors import InvalidRequest, TunerdError, Unauthorized
 from ..parsing import WEBHOOK_PATH
-from . import address
+from . import address, sessions
 from .address import CLIENTS, peer_of
 from .admin import require_admin
 from .problem import SECURITY_HEADERS, from_http, internal_error, problem
 from .refusals import REFUSALS, RefusalLog
+from .rejected import REJECTED, RejectedAddresses
 
-# Answered to anybody. The receiver has checks of its own.
-PUBLIC = frozenset({WEBHOOK_PATH, "/healthz", "/readyz"})
+# Answered to anybody. The receiver and the login have checks of their own; static files are what everybody can install.
+PUBLIC = frozenset({WEBHOOK_PATH, "/healthz", "/readyz", "/login", "/static/{digest}/{folder}/{name}"})
 # Where nothing is served, anybody may learn so: a sender whose URL has a typing error is to see 404 and not 401.
 _PUBLIC_PREFIX = "/api/webhooks"
 
@@ -59,8 +60,14 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _as_admin(handler: Handler, request: web.Request) -> web.StreamResponse:
     try:
         request.app[CLIENTS].of(request)  # a malformed forwarding header is refused everywhere
-        require_admin(request)
+        try:
+            require_admin(request)
+        except Unauthorized:
+            if not await sessions.admits(request):
+                raise
     except TunerdError as refused:
+        if isinstance(refused, Unauthorized) and sessions.wants_page(request):
+            return sessions.login_redirect(request)
         request.app[REFUSALS].note(refused, path=request.path, peer=peer_of(request))
         raise
     return await handler(request)
@@ -79,7 +86,9 @@ async def secure(_request: web.Request, response: web.StreamResponse) -> None:
 def set_up(app: web.Application) -> None:
     """Call it when the application has its settings."""
     address.set_up(app)
+    sessions.set_up(app)
     app[REFUSALS] = RefusalLog()
+    app[REJECTED] = RejectedAddresses()
     app.on_response_prepare.append(secure)
 
 

@@ -20,7 +20,8 @@ class RateLimit:
     Kept as the time at which the client's bucket will be full again (the generic cell rate algorithm): one number each.
     """
 
-    def __init__(self, rate: int, *, most_clients: int = MOST_CLIENTS) -> None:
+    def __init__(self, rate: float, *, burst_seconds: float = BURST_SECONDS, most_clients: int = MOST_CLIENTS) -> None:
+        self._burst = burst_seconds
         self._interval = 1 / rate if rate else 0.0
         self._most_clients = most_clients
         self._full_at: OrderedDict[int | None, float] = OrderedDict()
@@ -34,7 +35,7 @@ class RateLimit:
             return 0.0
         client = _client(address)
         full_at = max(self._full_at.get(client, now), now) + self._interval
-        over = full_at - now - BURST_SECONDS
+        over = full_at - now - self._burst
         if over > _ROUNDING:
             return over
         self._full_at[client] = full_at

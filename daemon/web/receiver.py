@@ -39,6 +39,7 @@ from .incoming import Bodies, Signed, job_hint, journal_id, read_signed
 from .problem import SECURITY_HEADERS
 from .rate import RateLimit
 from .refusals import REFUSALS
+from .rejected import REJECTED
 
 THREADS = 2  # of our own: the default ones may all be waiting for uploads
 _DRAIN_RETRY_SECONDS = 5  # about the time of a restart
@@ -76,6 +77,7 @@ class Receiver:
         self._draining = app[keys.DRAINING]
         self._wake_delivery = app[keys.WAKE_DELIVERY]
         self._refusals = app[REFUSALS]
+        self._rejected = app[REJECTED]
         self._seconds = app[keys.METRICS].webhook_seconds
         self._outcomes = app[keys.METRICS].webhooks
         self._accepted = {kind: self._outcomes.labels(kind.value) for kind in EventKind}
@@ -124,6 +126,7 @@ class Receiver:
             if networks != self._allowed.networks:
                 self._allowed = AddressSet(networks)
             if client.address is None or client.address not in self._allowed:
+                self._rejected.note(client.text, self._clock())
                 raise IpNotAllowed(
                     f"{client.text or 'An unknown address'} is not in webhook_allowed_ips. Add it, or empty the list: "
                     "the signature is what authenticates. Behind a proxy, check TUNERD_TRUSTED_PROXIES."

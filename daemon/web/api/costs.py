@@ -84,6 +84,11 @@ async def billing(request: web.Request) -> web.Response:
 
 
 async def cost_limit_status(request: web.Request) -> web.Response:
+    return json_answer(await cost_limit_view(request))
+
+
+async def cost_limit_view(request: web.Request) -> CostLimit:
+    """Where the limit stands now."""
     now, limit = request.app[keys.CLOCK](), request.app[keys.EFFECTIVE].cost_limit()
     since = period_start(now, limit.period, limit.zone)
     state = limit_state(await request.app[keys.STORE].spending.ledger(since=since), limit, now)
@@ -92,7 +97,7 @@ async def cost_limit_status(request: web.Request) -> web.Response:
         "period_start": rfc3339(state.period_start),
         "period_end": rfc3339(state.period_end),
     }
-    return json_answer(CostLimit(**shown))
+    return CostLimit(**shown)
 
 
 async def hardware_options(request: web.Request) -> web.Response:

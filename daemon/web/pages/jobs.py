@@ -1,119 +1,143 @@
-"""Two plain pages: the jobs, and one job. They work without scripts; what comes from outside is only ever text."""
+"""The first page: the jobs as a table that moves by itself."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-from urllib.parse import quote
+import math
+from typing import get_args
+from urllib.parse import urlencode
 
-import aiohttp_jinja2
-import jinja2
 import msgspec
 from aiohttp import web
 
 from ... import keys
-from ...errors import InvalidRequest, JobNotFound, NotFound
-from ..answers import query_text
+from ...core.jobs import JobStatus
+from ...errors import InvalidRequest
+from ...store.job_search import JobSearch, SortKey
+from ..answers import query_choice, query_int
 from ..api.jobs import job_views
 from ..endpoint import Answer, Endpoint, Param
-from ..jobs_access import find_job
-from ..render import JobView
-from . import static
+from .live import STREAM_ANSWER, STREAM_PARAMS, Part, View, element_id, stream_view
+from .rendering import fragment, page
+from .strip import strip
 
 JOBS_A_PAGE = 50
-LOG_TAIL_CHARS = 20_000  # of the log on a job's page; the whole is a link
-OUTPUT_CHARS = 4_000
-
-# Nothing but our own files, and no inline script or style: text that slips through escaping still cannot run.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
+MAX_PAGE = 100_000
+SEARCH_CHARS = 200
+DELIVERY_STATUSES = ("pending", "running", "delivered", "failed")
+# Several statuses as one choice: what people ask for.
+GROUPS = {
+    "active": frozenset({JobStatus.PENDING, JobStatus.UPLOADING, JobStatus.QUEUED, JobStatus.RUNNING}),
+    "completed": frozenset({JobStatus.COMPLETED}),
+    "failed": frozenset({JobStatus.FAILED}),
+    "cancelled": frozenset({JobStatus.CANCELLED}),
 }
 
 
-def set_up(app: web.Application) -> None:
-    """Load templates and static files."""
-    app[static.ASSETS] = static.load()
-    environment = aiohttp_jinja2.setup(
-        app,
-        loader=jinja2.PackageLoader("daemon.web"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        auto_reload=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
+class Asked(msgspec.Struct, frozen=True):
+    """What the address asks for; ``""`` is the default."""
+
+    q: str
+    status: str
+    delivery: str
+    sort: SortKey
+    order: str
+    page: int
+
+    def query(self, **changes: object) -> str:
+        """These choices, with ``changes``, as a query; what is the default is left out."""
+        values = msgspec.structs.asdict(self) | changes
+        given = {name: value for name, value in values.items() if value != getattr(_DEFAULT, name)}
+        return "?" + urlencode(given) if given else ""
+
+    def sorting(self, key: str) -> str:
+        """The query of a click on a column's head: this column, or the other way round."""
+        turned = "asc" if self.sort == key and self.order == "desc" else "desc"
+        return self.query(sort=key, order=turned, page=1) or "?"
+
+    def search(self) -> JobSearch:
+        return JobSearch(
+            text=self.q,
+            statuses=GROUPS.get(self.status, frozenset()),
+            delivery=self.delivery or None,
+            sort=self.sort,
+            descending=self.order == "desc",
+            limit=JOBS_A_PAGE,
+            offset=(self.page - 1) * JOBS_A_PAGE,
+        )
+
+
+_DEFAULT = Asked("", "", "", "created", "desc", 1)
+
+
+def _asked(request: web.Request) -> Asked:
+    text = request.query.get("q", "").strip()[:SEARCH_CHARS]
+    return Asked(
+        q=text if text.isprintable() else "",
+        status=query_choice(request, "status", ("", *GROUPS)) or "",
+        delivery=query_choice(request, "delivery", ("", *DELIVERY_STATUSES)) or "",
+        sort=query_choice(request, "sort", get_args(SortKey)) or "created",  # type: ignore[arg-type]
+        order=query_choice(request, "order", ("asc", "desc")) or "desc",
+        page=query_int(request, "page", 1, low=1, high=MAX_PAGE),
     )
-    environment.globals["asset"] = partial(static.asset_path, app[static.ASSETS])
-    environment.globals["job_path"] = job_path
-
-
-def job_path(job_id: str) -> str:
-    """The address of a job's page."""
-    return f"/jobs/{quote(job_id, safe='')}"
 
 
 async def jobs_page(request: web.Request) -> web.Response:
-    store = request.app[keys.STORE]
-    after = await store.journal.last_seq()  # before the jobs: what comes meanwhile is shown by the reload
-    jobs, next_cursor, total = await store.jobs.list(limit=JOBS_A_PAGE, cursor=query_text(request, "cursor"))
-    context = {"jobs": await job_views(request, jobs), "next_cursor": next_cursor, "total": total}
-    return _page("jobs.html", request, {**context, "job": None, "after": after})
+    asked = _asked(request)
+    view = await _look(request, asked)
+    stream = f"/ui/jobs/stream{asked.query()}"
+    stream += ("&" if "?" in stream else "?") + f"seen={view.digest}"
+    context = {"asked": asked, "view": view, "stream": stream, "deliveries": DELIVERY_STATUSES}
+    return await page(request, "jobs.html", context, here="/")
 
 
-async def job_page(request: web.Request) -> web.Response:
-    store = request.app[keys.STORE]
-    after = await store.journal.last_seq()
-    job = await find_job(request)
-    log = await store.journal.logs(job.job_id)
-    view = (await job_views(request, [job]))[0]
-    context = {
-        "job": view,
-        "facts": _facts(view),
-        "artifacts": await store.deliveries.artifacts(job.job_id),
-        "log": log[-LOG_TAIL_CHARS:],
-        "cut": len(log) > LOG_TAIL_CHARS,
-        "logs_path": f"/api/cloud/jobs/{quote(job.job_id, safe='')}/logs",
-        "after": after,
-    }
-    return _page("job.html", request, context)
+async def jobs_stream(request: web.Request) -> web.StreamResponse:
+    asked = _asked(request)
+    return await stream_view(request, lambda: _look(request, asked))
 
 
-def _page(template: str, request: web.Request, context: dict[str, Any]) -> web.Response:
-    response = aiohttp_jinja2.render_template(template, request, context)
-    response.headers.update(_HEADERS)
-    return response
-
-
-def _facts(job: JobView) -> list[tuple[str, object]]:
-    output = bytes(job.output).decode()
-    metadata = msgspec.json.encode(job.metadata).decode() if job.metadata else None
-    return [
-        ("Provider's id", job.provider_job_id),
-        ("Provider's status", job.provider_status),
-        ("Model", job.model),
-        ("Version", job.version),
-        ("Hardware", job.hardware),
-        ("Configuration", job.config_name),
-        ("Created", job.created_at),
-        ("Started", job.started_at),
-        ("Completed", job.completed_at),
-        ("Waited (s)", job.queue_seconds),
-        ("Ran (s)", job.duration_seconds),
-        ("Cost (USD)", job.cost_usd),
-        ("Estimate (USD)", job.cost_estimate_usd),
-        ("Output", None if output == "null" else output[:OUTPUT_CHARS]),
-        ("Metadata", metadata),
+async def _look(request: web.Request, asked: Asked) -> View:
+    searches = request.app[keys.STORE].job_searches
+    jobs, total = await searches.page(asked.search())
+    rows = [
+        Part(
+            element := element_id("job", job.job_id),
+            fragment(request, "parts/job_row.html", {"job": job, "element": element}),
+            "rows",
+        )
+        for job in await job_views(request, jobs)
     ]
+    filters = {"asked": asked, "counts": await _counts(request)}
+    pages = max(1, math.ceil(total / JOBS_A_PAGE))
+    first = (asked.page - 1) * JOBS_A_PAGE
+    paging = {"asked": asked, "total": total, "pages": pages, "first": first, "last": first + len(rows)}
+    return View(
+        [
+            await strip(request),
+            Part("filters", fragment(request, "parts/job_filters.html", filters)),
+            *rows,
+            Part("paging", fragment(request, "parts/job_paging.html", paging)),
+        ]
+    )
 
 
-_HTML = "text/html"
+async def _counts(request: web.Request) -> dict[str, int]:
+    by_status = await request.app[keys.STORE].job_searches.counts()
+    counts = {name: sum(by_status.get(one.value, 0) for one in group) for name, group in GROUPS.items()}
+    return {"": sum(by_status.values()), **counts}
+
+
+def _choice(name: str, says: str, words: tuple[str, ...]) -> Param:
+    return Param(name, says, {"type": "string", "enum": list(words)})
+
+
+_QUERY = (
+    Param("q", "Words to look for in ids, model, configuration and hardware", {"type": "string"}),
+    _choice("status", "Only these", ("", *GROUPS)),
+    _choice("delivery", "Only jobs with such a delivery", ("", *DELIVERY_STATUSES)),
+    _choice("sort", "The column to sort by", get_args(SortKey)),
+    _choice("order", "The direction", ("asc", "desc")),
+    Param("page", "Counted from 1", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE}),
+)
 
 ENDPOINTS = (
     Endpoint(
@@ -121,27 +145,17 @@ ENDPOINTS = (
         "/",
         jobs_page,
         "The page of jobs",
-        {200: Answer("The newest jobs", {"type": "string"}, content=_HTML)},
-        params=(Param("cursor", "Of the page before", {"type": "string", "minLength": 1, "maxLength": 1000}),),
+        {200: Answer("The newest jobs, or those asked for", {"type": "string"}, content="text/html")},
+        params=_QUERY,
         errors=(InvalidRequest,),
     ),
     Endpoint(
         "GET",
-        "/jobs/{job_id}",
-        job_page,
-        "The page of one job",
-        {200: Answer("State, deliveries, files, the log's end", {"type": "string"}, content=_HTML)},
-        errors=(JobNotFound,),
-    ),
-    Endpoint(
-        "GET",
-        "/static/{name}",
-        static.get_asset,
-        "A file that pages need",
-        {
-            200: Answer("The file", {"type": "string"}, content="text/css", also=("text/javascript",)),
-            304: Answer("Not changed", content=None),
-        },
-        errors=(NotFound,),
+        "/ui/jobs/stream",
+        jobs_stream,
+        "What changes on the page of jobs",
+        {200: STREAM_ANSWER},
+        params=(*_QUERY, *STREAM_PARAMS),
+        errors=(InvalidRequest,),
     ),
 )

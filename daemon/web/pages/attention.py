@@ -1,0 +1,85 @@
+"""What a person has to look at: each with the reason, what to do, and where."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+
+from ... import keys
+from ..api.costs import CostLimit
+from ..rejected import REJECTED
+
+# A poll writes an event only where it learnt something that no webhook had brought. So much later, none will.
+WEBHOOKS_LATE_SECONDS = 60
+POLLED_LATELY_SECONDS = 24 * 3600
+NAMED = 3  # addresses named in one line
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """``link``: a page of ours where it is mended, with its words."""
+
+    level: Literal["bad", "warn"]
+    title: str
+    detail: str
+    link: str | None = None
+    link_text: str = ""
+
+
+async def notices(request: web.Request, limit: CostLimit) -> list[Notice]:
+    """The most urgent first."""
+    found = [*await _token(request), *_limit(limit), *await _deliveries(request)]
+    found += [*await _webhooks(request), *_rejected(request)]
+    return sorted(found, key=lambda notice: notice.level)  # "bad" before "warn"; else as found
+
+
+async def _token(request: web.Request) -> list[Notice]:
+    if await request.app[keys.TOKENS].get() is not None:
+        return []
+    detail = "Nothing can be submitted or checked. Set REPLICATE_API_TOKEN and restart, or run `tunerd token set`."
+    return [Notice("bad", "The API token is missing", detail)]
+
+
+def _limit(limit: CostLimit) -> list[Notice]:
+    if not limit.enabled:
+        return []
+    if limit.unknown is not None:
+        return [Notice("warn", "The spending limit cannot be judged", limit.unknown)]
+    if not limit.exceeded:
+        return []
+    stops = "New jobs are refused" if limit.action == "block" else "New jobs are still taken, with a warning,"
+    detail = f"{stops} until the period ends or the limit of ${limit.amount:,.2f} is raised."
+    return [Notice("bad", "The spending limit is reached", detail)]
+
+
+async def _deliveries(request: web.Request) -> list[Notice]:
+    count = await request.app[keys.STORE].job_searches.failed_deliveries()
+    if not count:
+        return []
+    title = "A delivery failed" if count == 1 else f"Deliveries of {count} jobs failed"
+    detail = "Replicate removes outputs about an hour after the end: see why, and deliver again."
+    return [Notice("bad", title, detail, "/?delivery=failed", "Show them")]
+
+
+async def _webhooks(request: web.Request) -> list[Notice]:
+    if request.app[keys.EFFECTIVE].webhook_url is None:
+        detail = "Replicate cannot send events; jobs are followed by asking its API, a little later."
+        return [Notice("warn", "No webhook URL is set", detail)]
+    arrivals, now = request.app[keys.STORE].arrivals, request.app[keys.CLOCK]()
+    polled, came = await arrivals.last("poll"), await arrivals.last("webhook")
+    if polled is None or now - polled > POLLED_LATELY_SECONDS or polled - (came or 0.0) < WEBHOOKS_LATE_SECONDS:
+        return []
+    detail = "The newest events were found by asking the API. Check that the tunnel or proxy runs and reaches tunerd."
+    return [Notice("warn", "Webhooks do not arrive", detail)]
+
+
+def _rejected(request: web.Request) -> list[Notice]:
+    lately = request.app[REJECTED].lately(request.app[keys.CLOCK]())
+    if not lately or not request.app[keys.EFFECTIVE].webhook_allowed_ips:
+        return []
+    count = sum(one.count for one in lately)
+    named = ", ".join(one.address for one in lately[:NAMED]) + (" and others" if len(lately) > NAMED else "")
+    requests = "1 request" if count == 1 else f"{count} requests"
+    detail = "If they are Replicate's, add the addresses to the allowlist; else nothing needs to be done."
+    return [Notice("warn", f"The allowlist rejected {requests} from {named}", detail)]

@@ -1,0 +1,93 @@
+"""One page of a browser, watched: every request it makes and every error it tells of."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.async_api import Browser, ConsoleMessage, Page, Request
+
+ARTIFACTS = Path(__file__).parents[2] / "test-artifacts"
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 860}
+PATIENCE_MS = 20_000  # two cores, many processes
+# The rules that people are kept out by. Minor ones are shown when a test fails, but fail none.
+SERIOUS = {"serious", "critical"}
+_RUN_AXE = "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"
+
+
+class Watched:
+    """``page`` is Playwright's; ``requests`` and ``errors`` fill by themselves."""
+
+    def __init__(self, page: Page, origin: str, axe_source: str) -> None:
+        self.page = page
+        self.origin = origin
+        self.requests: list[Request] = []
+        self.errors: list[str] = []
+        self.expected_errors: tuple[str, ...] = ()  # pieces of messages that the test brings about itself
+        self._axe_source = axe_source
+        page.on("request", self._note_request)
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.errors.append(f"exception: {error}"))
+
+    def _note_request(self, request: Request) -> None:
+        self.requests.append(request)
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.errors.append(f"{message.type}: {message.text} ({message.location.get('url')})")
+
+    async def goto(self, path: str) -> None:
+        await self.page.goto(self.origin + path)
+
+    async def shot(self, name: str, *, whole: bool = True) -> Path:
+        """Keep a screenshot as a test artifact."""
+        file = ARTIFACTS / f"{name}.png"
+        await self.page.screenshot(path=file, full_page=whole)
+        return file
+
+    async def check_accessible(self) -> None:
+        """axe-core finds nothing serious on the page as it is now, in light and in dark."""
+        for scheme in ("light", "dark"):
+            await self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            # The policy of our pages lets no script in, and that is right: axe comes in through the debugger.
+            await self.page.evaluate(f"() => {{ if (!window.axe) {{ {self._axe_source} }} }}")
+            found: list[dict[str, Any]] = await self.page.evaluate(_RUN_AXE)
+            bad = [
+                f"{one['id']} ({one['impact']}): {one['help']}: {[node['html'][:200] for node in one['nodes'][:3]]}"
+                for one in found
+                if one["impact"] in SERIOUS
+            ]
+            assert not bad, f"{self.page.url} in {scheme}: " + "\n".join(bad)
+        await self.page.emulate_media(color_scheme="null")
+
+    def check_quiet(self) -> None:
+        """No request has left the origin, nothing was complained about."""
+        there = urlsplit(self.origin)
+        elsewhere = [
+            request.url
+            for request in self.requests
+            if (urlsplit(request.url).scheme, urlsplit(request.url).netloc) != (there.scheme, there.netloc)
+            and not request.url.startswith(("data:", "blob:"))
+        ]
+        assert not elsewhere
+        unexpected = [text for text in self.errors if not any(piece in text for piece in self.expected_errors)]
+        assert not unexpected, unexpected
+
+
+@contextlib.asynccontextmanager
+async def watched_page(browser: Browser, axe_source: str, origin: str, **options: Any) -> AsyncIterator[Watched]:
+    """A page in a context of its own. ``options`` go to the context: ``viewport``, ``color_scheme``, …"""
+    # Without motion: colours that are still on their way would be judged, and pictured, as they happen to be.
+    shared = {"viewport": DESKTOP, "locale": "en-GB", "timezone_id": "UTC", "reduced_motion": "reduce"}
+    context = await browser.new_context(**{**shared, **options})
+    context.set_default_timeout(PATIENCE_MS)
+    try:
+        watched = Watched(await context.new_page(), origin, axe_source)
+        yield watched
+        watched.check_quiet()
+    finally:
+        await context.close()
