@@ -18,6 +18,7 @@ from .config import Settings
 from .delivery.checking import check_destination
 from .delivery.destinations.base import types as destination_types
 from .errors import Misconfigured
+from .metrics import Metrics
 from .replicate.client import ReplicateClient
 from .replicate.feeds import StatusFeed
 from .replicate.reconcile import Reconciler
@@ -58,24 +59,28 @@ class Parts:
 @asynccontextmanager
 async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Everything that ``settings`` ask for, open and wired. Raises ``Misconfigured`` where it cannot be opened."""
+    metrics = Metrics()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
-            Store.open(settings.database_url, settings.data_dir, secret_key=_credential("tunerd.key"))
+            Store.open(settings.database_url, settings.data_dir, secret_key=_credential("tunerd.key"), metrics=metrics)
         )
+        metrics.describe(role=settings.role, store=store.kind)
         effective = EffectiveSettings(settings, store.settings)
         await effective.load()
         session = await stack.enter_async_context(
             aiohttp.ClientSession(trust_env=True, timeout=CLIENT_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
         )
         tokens = TokenSource(settings, store.secrets)
-        client = ReplicateClient(session, tokens.get, settings.replicate_base_url)
+        client = ReplicateClient(session, tokens.get, settings.replicate_base_url, metrics=metrics)
         secrets = WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=time.time)
         submitter = Submitter(store, effective, client, tokens, scratch=settings.data_dir / "tmp", now=time.time)
         background: dict[str, Callable[[], Awaitable[Any]]] = {"journal": store.wait_failed}
         wake_delivery: Callable[[], None] = _nothing
         if settings.role != "ingest":
-            reconciler = Reconciler(store, client, submitter, interval=settings.reconcile_seconds, now=time.time)
-            worker = await stack.enter_async_context(_delivery(settings, store, session, client))
+            reconciler = Reconciler(
+                store, client, submitter, interval=settings.reconcile_seconds, now=time.time, metrics=metrics
+            )
+            worker = await stack.enter_async_context(_delivery(settings, store, session, client, metrics))
             background |= {"reconcile": reconciler.run, "delivery": worker.watch}
             background["delivery wake-up"] = lambda: _wake_on_events(store, worker)
             wake_delivery = worker.wake
@@ -94,6 +99,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                     check_destination=lambda config: check_destination(config, store, settings),
                     checks={"store": store.ping, "webhook_secret": lambda: _secret_known(secrets)},
                     wake_delivery=wake_delivery,
+                    metrics=metrics,
                 )
             ),
             background=background,
@@ -101,14 +107,14 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
 
 
 def _delivery(
-    settings: Settings, store: Store, session: aiohttp.ClientSession, client: ReplicateClient
+    settings: Settings, store: Store, session: aiohttp.ClientSession, client: ReplicateClient, metrics: Metrics
 ) -> DeliveryWorker:
     from .delivery.workflow import DeliveryWorker  # noqa: PLC0415 - a node that only receives does not load it
 
     async def fresh_output(job: Job) -> bytes | None:
         return await client.get(job.provider_job_id, job.api_kind) if job.provider_job_id else None
 
-    return DeliveryWorker(settings, store, session, fresh_output)
+    return DeliveryWorker(settings, store, session, fresh_output, metrics=metrics)
 
 
 async def _wake_on_events(store: Store, worker: DeliveryWorker) -> None:

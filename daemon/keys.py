@@ -14,6 +14,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from .config import Settings
     from .core.options import Checked, OptionType
+    from .metrics import Metrics
     from .replicate.client import ReplicateClient
     from .replicate.feeds import StatusFeed
     from .replicate.submit import Submitter
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from .store.records import DestinationConfig
     from .store.store import Store
     from .web.health import Check
-    from .web.metrics import Metrics
 
 SETTINGS: web.AppKey[Settings] = web.AppKey("settings")
 STORE: web.AppKey[Store] = web.AppKey("store")

@@ -13,7 +13,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from . import app, systemd
+from . import app, systemd, tracing
 from .config import Settings
 from .errors import Misconfigured
 from .logs import configure_logging
@@ -56,6 +56,7 @@ async def _serve(settings: Settings) -> int:
     async with contextlib.AsyncExitStack() as stack:
         for listener in sockets:
             stack.callback(listener.close)
+        stack.push_async_callback(asyncio.to_thread, tracing.start())
         parts = await stack.enter_async_context(app.open_parts(settings))
         runner = make_runner(parts.web)
         await runner.setup()

@@ -15,6 +15,7 @@ PARTS=(
     "chromium chromium"
     "systemd-socket-activate systemd"
     "bwrap bubblewrap"
+    "prometheus prometheus"
     "curl curl ca-certificates"
     "openssl openssl"
 )

@@ -12,19 +12,21 @@ PACKAGE = Path(__file__).parents[1] / "daemon"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import besides itself. A file at the top of the package is a room of its own.
-LEAVES = {"errors", "parsing"}
+LEAVES = {"errors", "parsing", "metrics", "tracing"}
 BELOW_STORE = LEAVES | {"config", "core"}
 ROOMS = {
     "errors": set[str](),
     "parsing": set[str](),
+    "metrics": set[str](),
+    "tracing": set[str](),
     "ownership": {"errors"},
     "config": LEAVES,
-    "core": LEAVES,
+    "core": {"errors", "parsing"},
     "store": BELOW_STORE,
     "replicate": BELOW_STORE | {"store"},
     "delivery": BELOW_STORE | {"store", "replicate"},
     "keys": BELOW_STORE | {"store", "replicate", "web"},  # for the type checker only: it imports none of them
-    "web": BELOW_STORE | {"store", "replicate", "keys"},  # never delivery: they meet in the store
+    "web": BELOW_STORE | {"store", "replicate", "keys", "logs"},  # never delivery: they meet in the store
     "sandbox": LEAVES | {"core"},
     "logs": LEAVES,
     "systemd": LEAVES,
@@ -38,6 +40,7 @@ READS_ENVIRONMENT = {
     "app.py": "the key that the service manager passed: CREDENTIALS_DIRECTORY",
     "config.py": "the daemon's settings",
     "systemd.py": "what the service manager says to this one process: NOTIFY_SOCKET, LISTEN_FDS",
+    "tracing.py": "whether traces are asked for: OTEL_*, as OpenTelemetry's own SDK reads them",
     "cli/environment.py": "where a client command finds the daemon: TUNERD_URL, TUNERD_ADMIN_TOKEN",
 }
 MOST_LINES = 300  # more is two concerns

@@ -27,6 +27,11 @@ class Rows:
     def destinations(self) -> list[str]:
         return list(self._rows)
 
+    @property
+    def types(self) -> list[str]:
+        """The destination types of the rows, one for each."""
+        return [row.type for row in self._rows.values()]
+
     async def update(self, **columns: Any) -> None:
         """Write ``columns`` to every row; the store wakes whoever watches. ``Superseded``: none is ours any more."""
         for name, row in list(self._rows.items()):

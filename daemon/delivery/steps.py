@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,9 @@ from typing import Any
 import msgspec
 import structlog
 
+from .. import tracing
 from ..config import Settings
+from ..metrics import Metrics
 from ..replicate import outgoing
 from ..store.records import DestinationConfig, Job
 from ..store.store import Store
@@ -54,7 +56,9 @@ class Steps:
         fresh_output: FreshOutput,
         clock: Callable[[], float],
         backoff: Backoff,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or Metrics()
         self._settings = settings
         self._output_dir = settings.output_dir
         self._store = store
@@ -73,7 +77,11 @@ class Steps:
         if job is None or not rows.destinations:
             return nothing
         try:
-            staged = await self._fetch(job, generation, rows)
+            with _step("delivery fetch", job, generation) as span:
+                staged = await self._fetch(job, generation, rows)
+                size = sum(file.bytes for file in staged)
+                span.set(files=len(staged), bytes=size)
+            self._metrics.fetched_bytes.inc(size)
         except Superseded:
             return nothing
         except Permanent as reason:
@@ -109,15 +117,17 @@ class Steps:
         job, rows = await self._store.jobs.get(job_id), await self._rows(job_id, generation, destination)
         if job is None or not rows.destinations:
             return False
+        size = sum(file["bytes"] for file in files)
         try:
-            url = await self._publish(rows, destination, self._package(job, generation, files))
-            size = sum(file["bytes"] for file in files)
+            with _step("delivery publish", job, generation, destination=destination):
+                url = await self._publish(rows, destination, self._package(job, generation, files))
             await rows.update(status="delivered", url=url, error=None, bytes_done=size, bytes_total=size)
         except Superseded:
             return False
         except Permanent as reason:
             await self._fail(rows, job_id, reason)
             return False
+        self._count(rows, "delivered", size)
         log.info("delivered", job_id=job_id, destination=destination, url=url, files=len(files))
         return True
 
@@ -179,6 +189,12 @@ class Steps:
             await rows.update(status="failed", error=str(reason))
         except Superseded:
             return
+        self._count(rows, "failed")
+
+    def _count(self, rows: Rows, outcome: str, size: int = 0) -> None:
+        for kind in rows.types:
+            self._metrics.delivery_outcomes.labels(kind, outcome).inc()
+            self._metrics.published_bytes.labels(kind).inc(size)
 
     async def _config(self, destination: str) -> DestinationConfig:
         for config in await self._store.settings.destinations():
@@ -204,6 +220,18 @@ class Steps:
 
     def _staging(self, job_id: str) -> Path:
         return self._output_dir / STAGING / job_id
+
+
+@contextlib.contextmanager
+def _step(name: str, job: Job, generation: int, *, destination: str | None = None) -> Iterator[tracing.Span]:
+    """One step as a block of the job's trace; every line that is logged within names its job."""
+    with (
+        structlog.contextvars.bound_contextvars(job_id=job.job_id, generation=generation),
+        tracing.span(
+            name, parent=job.traceparent, job_id=job.job_id, generation=generation, destination=destination
+        ) as span,
+    ):
+        yield span
 
 
 def _decoded(output: str | None) -> Any:

@@ -18,6 +18,7 @@ from aiohttp.abc import AbstractResolver
 
 from ..config import Settings
 from ..errors import NotReady
+from ..metrics import Metrics
 from ..store.store import Store
 from .fetch import Fetcher
 from .origins import Origins
@@ -51,7 +52,9 @@ class DeliveryWorker:
         clock: Callable[[], float] = time.time,
         backoff: Backoff | None = None,
         resolver: AbstractResolver | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or Metrics()
         self._settings = settings
         self._store = store
         self._session = session
@@ -73,7 +76,13 @@ class DeliveryWorker:
                 Fetcher(origins, self._session, self._token, self._pool, resolver=self._resolver)
             )
             self._steps = Steps(
-                self._settings, self._store, self._fetcher, self._fresh_output, self._clock, self._backoff
+                self._settings,
+                self._store,
+                self._fetcher,
+                self._fresh_output,
+                self._clock,
+                self._backoff,
+                self._metrics,
             )
             stack.push_async_callback(self._stop_engine)
             self._task = asyncio.create_task(self._sweep_forever(), name="delivery sweep")

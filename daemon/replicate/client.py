@@ -22,6 +22,7 @@ import structlog
 
 from ..core.prediction import parse_time
 from ..errors import ProviderError, ProviderUnavailable
+from ..metrics import Metrics
 from .retry import NO_RETRY, RetryPolicy, backoff
 from .transport import Ambiguous, Answer, NotSent, Throttled, Transport
 
@@ -45,8 +46,9 @@ class ReplicateClient:
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        metrics: Metrics | None = None,
     ) -> None:
-        self._transport = Transport(session, token_source, base_url, now=now)
+        self._transport = Transport(session, token_source, base_url, now=now, metrics=metrics)
         self.policy = policy or RetryPolicy()
         self._sleep = sleep
         self._jitter = jitter

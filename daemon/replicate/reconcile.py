@@ -10,6 +10,7 @@ import structlog
 from ..core.jobs import FINISHED, JobStatus
 from ..core.prediction import parse_prediction
 from ..errors import NotReady, ProviderError, ProviderUnavailable, TokenMissing, TunerdError
+from ..metrics import Metrics
 from ..store.records import Job
 from ..store.store import Store
 from .client import ApiKind, ReplicateClient
@@ -42,7 +43,10 @@ class Reconciler:
         *,
         interval: float,
         now: Callable[[], float],
+        metrics: Metrics | None = None,
     ) -> None:
+        metrics = metrics or Metrics()
+        self._findings, self._round = metrics.reconcile_findings, metrics.reconcile_round
         self._store = store
         self._client = client
         self._submitter = submitter
@@ -59,6 +63,7 @@ class Reconciler:
                 await self.check_all()
             except TunerdError as problem:
                 log.warning("reconcile.round_failed", reason=problem.detail)
+            self._round.set(self._now())
             await asyncio.sleep(self._interval)
 
     async def check_all(self) -> int:
@@ -93,28 +98,33 @@ class Reconciler:
         """One job's failure is that job's; what concerns all of them pauses the round."""
         try:
             return await self._check(job)
-        except TokenMissing as problem:
-            if not self._told_no_token:
-                log.warning("reconcile.no_token", reason=problem.detail)
-            self._told_no_token = True
-            self._pause(self._interval)
-        except Throttled as problem:
-            log.info("reconcile.throttled", seconds=problem.wait)
-            self._pause(_THROTTLED_PAUSE if problem.wait is None else problem.wait)
-        except NotSent as problem:
-            log.warning("reconcile.unreachable", reason=problem.detail)
-            self._pause(min(self._interval, _THROTTLED_PAUSE))
-        except ProviderError as problem:
-            if problem.extra.get("provider_status") in {401, 403}:
+        except TunerdError as problem:
+            self._findings.labels("failed").inc()
+            await self._failed(job, problem)
+        return False
+
+    async def _failed(self, job: Job, problem: TunerdError) -> None:
+        match problem:
+            case TokenMissing():
+                if not self._told_no_token:
+                    log.warning("reconcile.no_token", reason=problem.detail)
+                self._told_no_token = True
+                self._pause(self._interval)
+            case Throttled():
+                log.info("reconcile.throttled", seconds=problem.wait)
+                self._pause(_THROTTLED_PAUSE if problem.wait is None else problem.wait)
+            case NotSent():
+                log.warning("reconcile.unreachable", reason=problem.detail)
+                self._pause(min(self._interval, _THROTTLED_PAUSE))
+            case ProviderError() if problem.extra.get("provider_status") in {401, 403}:
                 log.warning("reconcile.refused", reason=problem.detail)
                 self._pause(self._interval)
-            else:
+            case ProviderError() | ProviderUnavailable():
                 await self._back_off(job, problem.detail)
-        except ProviderUnavailable as problem:
-            await self._back_off(job, problem.detail)
-        except NotReady as problem:
-            log.warning("reconcile.store_not_ready", job_id=job.job_id, reason=problem.detail)
-        return False
+            case NotReady():
+                log.warning("reconcile.store_not_ready", job_id=job.job_id, reason=problem.detail)
+            case _:
+                raise problem
 
     async def _check(self, job: Job) -> bool:
         assert job.provider_job_id is not None, "candidates have one"
@@ -127,6 +137,7 @@ class Reconciler:
         prediction = None if body is None else parse_prediction(body)
         if body is None or prediction is None or prediction.id != job.provider_job_id:
             # Never "failed": a job that queues for long answers 404 and runs all the same.
+            self._findings.labels("not_shown").inc()
             await self._back_off(
                 job, "Replicate does not show it now" if body is None else "its answer is not this job"
             )
@@ -137,6 +148,7 @@ class Reconciler:
             appended = await append_answer(self._store.journal, body, prediction, now=self._now())
             news = not appended.duplicate
             log.info("reconcile.news", job_id=job.job_id, provider_job_id=prediction.id, kind=appended.kind.value)
+        self._findings.labels("news" if news else "same").inc()
         await self._store.jobs.set_checked(job.job_id, now=self._now(), check_after=None)
         return news
 

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 import msgspec
 import structlog
 
+from .. import tracing
 from ..core.estimate import Estimate, Unknown
 from ..core.jobs import FINISHED, JobStatus, Signal
 from ..errors import (
@@ -82,15 +83,25 @@ class Submitter:
 
     # -- submit ----------------------------------------------------------------------------
 
-    async def submit(self, request: SubmitRequest, *, idempotency_key: str | None = None) -> SubmitResult:
-        """See the module. Raises the errors of the contract's submit row."""
+    async def submit(
+        self, request: SubmitRequest, *, idempotency_key: str | None = None, traceparent: str | None = None
+    ) -> SubmitResult:
+        """See the module. Raises the errors of the contract's submit row. ``traceparent``: the caller's trace."""
+        with tracing.span("submit", parent=traceparent, kind="server", dry_run=request.dry_run) as span:
+            result = await self._submit_once(request, idempotency_key, span.traceparent or traceparent)
+            span.set(job_id=result.body.get("job_id"), provider_job_id=result.body.get("provider_job_id"))
+            return result
+
+    async def _submit_once(
+        self, request: SubmitRequest, idempotency_key: str | None, traceparent: str | None
+    ) -> SubmitResult:
         key = one_key(idempotency_key, request.idempotency_key)
         if key is None or request.dataloader_config is None:
-            return await self._submit(request, key)
+            return await self._submit(request, key, traceparent)
         async with self._keys.setdefault(key, asyncio.Lock()):  # folders are not packed twice for one job
-            return await self._submit(request, key)
+            return await self._submit(request, key, traceparent)
 
-    async def _submit(self, request: SubmitRequest, key: str | None) -> SubmitResult:
+    async def _submit(self, request: SubmitRequest, key: str | None, traceparent: str | None) -> SubmitResult:
         if key is not None and not request.dry_run:
             earlier = await self._store.jobs.with_key(key, _digest(request))
             if earlier is not None:  # whatever has changed since, folders and models too: it is the answer
@@ -112,7 +123,7 @@ class Submitter:
             outgoing = described(outgoing, file)
             shown, exact = encode(outgoing)
             await self._outbox.keep_exact(job_id, exact)
-            job, existed, warning = await self._insert(job_id, request, outgoing, shown, key, cost)
+            job, existed, warning = await self._insert(job_id, request, outgoing, shown, key, cost, traceparent)
             if not existed:
                 return self._answer(await self._send(job, outgoing, file), idempotent_hit=False, warning=warning)
         return await self._answer_again(job)
@@ -136,6 +147,7 @@ class Submitter:
         shown: str,
         key: str | None,
         cost: Estimate | Unknown,
+        traceparent: str | None,
     ) -> tuple[Job, bool, str | None]:
         metadata = dict(request.metadata or {})
         if request.hub_model_id is not None:
@@ -158,6 +170,7 @@ class Submitter:
             destinations=None if request.destinations is None else msgspec.json.encode(request.destinations).decode(),
             claimed_by=self._outbox.owner,
             claimed_until=now + CLAIM_SECONDS,
+            traceparent=traceparent,
         )
         try:
             job, existed = await self._store.jobs.insert_intent(new, budget)

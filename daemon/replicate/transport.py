@@ -6,6 +6,7 @@ The token is sent to the origin of the base URL only, never along a redirect (no
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,9 @@ import structlog
 from aiohttp import hdrs
 from yarl import URL
 
-from ..errors import ProviderError, ProviderUnavailable, TokenMissing
+from .. import tracing
+from ..errors import ProviderError, ProviderUnavailable, TokenMissing, TunerdError
+from ..metrics import Metrics
 from ..parsing import origin_of
 from .failures import explain
 from .retry import provider_words, retry_after
@@ -72,11 +75,14 @@ class Transport:
         base_url: str,
         *,
         now: Callable[[], float],
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or Metrics()
         self._session = session
         self._token_source = token_source
         self._base = base_url.rstrip("/")
         self._origin = origin_of(base_url)
+        self._prefix = URL(self.url("")).path
         self._now = now
 
     def url(self, path: str) -> str:
@@ -107,7 +113,26 @@ class Transport:
                 "REPLICATE_API_TOKEN not set. Export it and restart, or save one with `tunerd token set`."
             )
         try:
-            return await self._attempt(method, URL(url, encoded=True), token, data, params)
+            target = URL(url, encoded=True)
+        except ValueError:
+            raise ProviderError("Replicate named a URL that cannot be read; it was not followed.") from None
+        began, result, path = time.perf_counter(), "lost", target.path.removeprefix(self._prefix)
+        try:
+            with tracing.child(f"replicate {method}", kind="client", path=path):
+                answer = await self._judged(method, target, token, data, params)
+            result = "ok"
+            return answer
+        except TunerdError as problem:
+            result = _result(problem)
+            raise
+        finally:
+            self._metrics.api_call(path, result, time.perf_counter() - began)
+
+    async def _judged(
+        self, method: str, url: URL, token: str, data: bytes | aiohttp.FormData | None, params: Mapping[str, str] | None
+    ) -> Answer:
+        try:
+            return await self._attempt(method, url, token, data, params)
         except aiohttp.InvalidURL:
             raise ProviderError("Replicate named a URL that cannot be read; it was not followed.") from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as problem:
@@ -146,6 +171,21 @@ class Transport:
         if 300 <= status < 400:
             words = "a redirect, which is not followed: the token would leave. Correct REPLICATE_BASE_URL"
         raise ProviderError(f"Replicate answered {status}: {words}", provider_status=status, provider_detail=words)
+
+
+def _result(problem: TunerdError) -> str:
+    """One of ``metrics.API_RESULTS``."""
+    match problem:
+        case Throttled():
+            return "throttled"
+        case NotSent():
+            return "unreachable"
+        case Ambiguous():
+            return "lost"
+        case _ if problem.extra.get("provider_status") == 404:
+            return "not_found"
+        case _:
+            return "refused"
 
 
 class _Bearer:

@@ -32,7 +32,10 @@ _PLAIN_ID = re.compile(r"[0-9a-z]{1,64}")  # what Replicate's ids look like; any
 STATE_COLUMNS = JobState.__struct_fields__
 JOB_COLUMNS = tuple(
     jobs.c[name]
-    for name in ("job_id", "provider_job_id", "submitted", "destinations", "last_seq", "logs_seq", *STATE_COLUMNS)
+    for name in (
+        *("job_id", "provider_job_id", "submitted", "destinations", "last_seq", "logs_seq", "traceparent"),
+        *STATE_COLUMNS,
+    )
 )
 
 _KNOWN = Lookup(sa.select(events.c.webhook_id, events.c.seq, events.c.kind, events.c.job_id), key=events.c.webhook_id)
@@ -41,10 +44,10 @@ _BY_JOB_ID = Lookup(sa.select(*JOB_COLUMNS).with_for_update(), key=jobs.c.job_id
 _INSERT_EVENTS = Bulk(events.insert(), events.c.keys())
 _CREATED = (
     *("job_id", "provider", "provider_job_id", "api_kind", "submitted", "created_at", "metadata", "last_seq"),
-    *("logs_seq", "cancel_requested", "delivery_generation", *STATE_COLUMNS),
+    *("logs_seq", "cancel_requested", "delivery_generation", "traceparent", *STATE_COLUMNS),
 )
 _INSERT_JOBS = Bulk(jobs.insert(), _CREATED)
-_UPDATED = ("provider_job_id", "last_seq", "logs_seq", *STATE_COLUMNS)
+_UPDATED = ("provider_job_id", "last_seq", "logs_seq", "traceparent", *STATE_COLUMNS)
 UPDATE_JOBS = Bulk(
     jobs.update()
     .where(jobs.c.job_id == sa.bindparam("of_job_id"))
@@ -69,6 +72,7 @@ class Draft(msgspec.Struct):
     destinations: str | None = None
     last_seq: int | None = None
     logs_seq: int | None = None
+    traceparent: str | None = None
     submitted: bool = False
     created: Prediction | None = None  # the one that made this row; None: the row was there
     created_at: float = 0.0
@@ -128,7 +132,7 @@ class _Batch:
             draft = self._drafts[prediction.id] = new_draft(prediction, event.received_at)
         columns, last = bodies.encode(seq, event.body, self._last_body(draft))
         applied = apply(draft.state, prediction, event.received_at)
-        self._update(draft, seq, applied)
+        self._update(draft, seq, applied, event.traceparent)
         self.last_bodies[draft.job_id] = last
         self._add_row(seq, webhook_id, event, draft.job_id, applied.kind, columns)
         return Appended(seq, applied.kind, draft.job_id, duplicate=False)
@@ -144,9 +148,11 @@ class _Batch:
                     self._connection, draft.job_id, draft.destinations, draft.state.completed_at, draft.state.updated_at
                 )
 
-    def _update(self, draft: Draft, seq: int, applied: Applied) -> None:
+    def _update(self, draft: Draft, seq: int, applied: Applied, traceparent: str | None) -> None:
         draft.state, draft.last_seq = applied.state, seq
         draft.completed = draft.completed or applied.completed
+        if applied.completed and draft.traceparent is None:
+            draft.traceparent = traceparent
         if applied.logs_grew:
             draft.logs_seq = seq
         self._touched[draft.job_id] = draft
@@ -171,6 +177,7 @@ class _Batch:
         row["source"] = event.source
         row["source_ip"] = storable_or_none(event.source_ip)
         row["verified"] = event.verified
+        row["traceparent"] = event.traceparent
         self._rows.append(row)
 
 
@@ -240,10 +247,17 @@ def new_draft(prediction: Prediction, received_at: float) -> Draft:
 
 
 def draft_of(row: AnyRow) -> Draft:
-    state: dict[str, Any] = dict(zip(STATE_COLUMNS, row[6:], strict=True))
+    state: dict[str, Any] = dict(zip(STATE_COLUMNS, row[7:], strict=True))
     state["status"] = JobStatus(state["status"])
     return Draft(
-        row.job_id, row.provider_job_id, JobState(**state), row.destinations, row.last_seq, row.logs_seq, row.submitted
+        job_id=row.job_id,
+        provider_job_id=row.provider_job_id,
+        state=JobState(**state),
+        destinations=row.destinations,
+        last_seq=row.last_seq,
+        logs_seq=row.logs_seq,
+        traceparent=row.traceparent,
+        submitted=row.submitted,
     )
 
 
@@ -262,6 +276,7 @@ def update_row(draft: Draft) -> dict[str, Any]:
     columns["of_job_id"] = draft.job_id
     columns["new_provider_job_id"] = draft.provider_job_id
     columns["new_last_seq"], columns["new_logs_seq"] = draft.last_seq, draft.logs_seq
+    columns["new_traceparent"] = draft.traceparent
     return columns
 
 
@@ -280,5 +295,6 @@ def job_row(draft: Draft) -> dict[str, Any]:
         "logs_seq": draft.logs_seq,
         "cancel_requested": False,
         "delivery_generation": 0,
+        "traceparent": draft.traceparent,
         **state_columns(draft.state),
     }

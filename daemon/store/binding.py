@@ -63,6 +63,7 @@ def _take_over(connection: sa.Connection, ours: Draft, early: Draft) -> None:
         cost_usd=cost_usd(mine.hardware, told.predict_time) if status in FINISHED else None,
     )
     ours.last_seq, ours.logs_seq = early.last_seq, early.logs_seq
+    ours.traceparent = ours.traceparent or early.traceparent
 
 
 def _accepted(state: JobState, now: float) -> JobState:

@@ -101,6 +101,13 @@ class Database:
         found = await self.rows(statement, values)
         return found[0] if found else None
 
+    async def size(self) -> int:
+        """Bytes that the database takes on its disk."""
+        if not self.embedded:
+            row = await self.first(sa.text("SELECT pg_database_size(current_database())"))
+            return int(row[0]) if row else 0
+        return await asyncio.to_thread(_files_size, Path(str(self.url.database)))
+
     def _transact(self, transaction: Callable[[sa.Connection], _T]) -> _T:
         try:
             connection = self._begin()
@@ -173,6 +180,14 @@ def is_unavailable(problem: sa.exc.DBAPIError) -> bool:
 def not_ready(problem: sa.exc.DBAPIError) -> NotReady:
     reason = str(getattr(problem, "orig", None) or problem).strip().split("\n")[0]
     return NotReady(f"The store is not available: {reason}. Events are sent again.", retry_after=RETRY_AFTER)
+
+
+def _files_size(database: Path) -> int:
+    size = 0
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(OSError):
+            size += database.with_name(database.name + suffix).stat().st_size
+    return size
 
 
 def reserve_sequence(connection: sa.Connection, count: int) -> int:

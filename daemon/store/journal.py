@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from ..core.events import EventKind
 from ..core.prediction import Prediction, parse_prediction
 from ..errors import NotReady
+from ..metrics import EVENT_SOURCES, Metrics
 from . import bodies
 from .batch import Arrival, Written, write_batch
 from .bodies import LastBodies
@@ -53,8 +55,12 @@ class _Waiting(msgspec.Struct, frozen=True):
 class Journal:
     """Made by ``Journal.open``; one for each process."""
 
-    def __init__(self, database: Database, wakeups: Wakeups) -> None:
+    def __init__(self, database: Database, wakeups: Wakeups, metrics: Metrics) -> None:
         self._database = database
+        self._metrics = metrics
+        self._counters = {
+            (kind, source): metrics.events.labels(kind.value, source) for kind in EventKind for source in EVENT_SOURCES
+        }
         self._wakeups = wakeups
         self._last_bodies = LastBodies()
         self._logs: tuple[str, int, str] | None = None  # (job id, seq, text): the log that is being followed
@@ -67,9 +73,9 @@ class Journal:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, database: Database, wakeups: Wakeups) -> AsyncIterator[Journal]:
+    async def open(cls, database: Database, wakeups: Wakeups, metrics: Metrics | None = None) -> AsyncIterator[Journal]:
         """Closing writes what is waiting."""
-        journal = cls(database, wakeups)
+        journal = cls(database, wakeups, metrics or Metrics())
         try:
             yield journal
         finally:
@@ -188,12 +194,21 @@ class Journal:
                 if not waiting.result.done():  # done: its caller has gone
                     waiting.result.set_result(appended)
             self._wakeups.notify()
+            self._count(batch, written)
 
     async def _transact(self, batch: Sequence[_Waiting]) -> Written:
         arrivals = [waiting.arrival for waiting in batch]
+        began = time.perf_counter()
         written = await self._database.write(lambda connection: write_batch(connection, arrivals, self._last_bodies))
+        self._metrics.batch_seconds.observe(time.perf_counter() - began)
         self._last_bodies.keep(written.last_bodies)
         return written
+
+    def _count(self, batch: Sequence[_Waiting], written: Written) -> None:
+        self._metrics.batch_events.observe(len(batch))
+        for waiting, appended in zip(batch, written.results, strict=True):
+            if not appended.duplicate:
+                self._counters[appended.kind, waiting.arrival.event.source].inc()
 
     def _writer_ended(self, writer: asyncio.Task[None]) -> None:
         if not writer.cancelled():

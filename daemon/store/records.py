@@ -21,6 +21,7 @@ class IncomingEvent(msgspec.Struct, frozen=True):
     source: Literal["webhook", "poll"]
     source_ip: str | None
     verified: bool
+    traceparent: str | None = None  # the trace it belongs to
     job_hint: str | None = None  # ?job=… of the request: unsigned, trusted only to bind a job that has no provider id
 
 
@@ -96,6 +97,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     checked_at: float | None
     check_after: float | None
     delivery_generation: int
+    traceparent: str | None = None
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +118,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     destinations: str | None
     claimed_by: str | None = None  # the process that writes it down works on it
     claimed_until: float | None = None
+    traceparent: str | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ events = sa.Table(
     sa.Column("tail", sa.BigInteger, nullable=False),
     sa.Column("middle", sa.LargeBinary, nullable=False),
     sa.Column("body_crc32", sa.BigInteger, nullable=False),  # of the whole body: `events verify`
+    sa.Column("traceparent", sa.Text),  # W3C Trace Context: the span that took it in, else the sender's
     sa.Index("events_job_seq", "job_id", "seq"),
     sqlite_autoincrement=True,  # a sequence number is never used again, whatever is pruned
 )
@@ -84,6 +85,7 @@ jobs = sa.Table(
     # Which daemon works on the intent (`claims.py`); with the intent, renewed while it is being sent:
     sa.Column("claimed_by", sa.Text),
     sa.Column("claimed_until", sa.Double),
+    sa.Column("traceparent", sa.Text),  # the submit's, else that of the event that completed it: its delivery goes on
     sa.Index("jobs_created", "created_at", "job_id"),
     sa.Index("jobs_status", "status"),
     sa.Index("jobs_completed", "completed_at"),  # what was spent since a day began

@@ -11,6 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ..errors import Misconfigured, NotReady
+from ..metrics import Metrics
 from .arrivals import Arrivals
 from .checkpoint import checkpoints
 from .claims import RELEASE_ALL, Claims
@@ -21,6 +22,7 @@ from .jobs import Jobs
 from .journal import Journal
 from .lock import process_lock
 from .migrate import migrate
+from .overview import Overview, read_overview
 from .secrets import Secrets
 from .sessions import Sessions
 from .settings import StoredSettings
@@ -51,7 +53,9 @@ class Store:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, url: str | None, data_dir: Path, *, secret_key: bytes | None = None) -> AsyncIterator[Store]:
+    async def open(
+        cls, url: str | None, data_dir: Path, *, secret_key: bytes | None = None, metrics: Metrics | None = None
+    ) -> AsyncIterator[Store]:
         """Lock, migrate and open the database; ``url`` ``None`` is SQLite in ``data_dir``. Closing writes what waits.
 
         ``secret_key``: what the service manager passed in to encrypt secrets with; else it is kept in ``data_dir``.
@@ -67,9 +71,18 @@ class Store:
             await migrate(database)
             if where.drivername == "sqlite":  # ours alone: whoever had claimed something is gone
                 await database.write(lambda connection: connection.execute(RELEASE_ALL))
-            journal = await stack.enter_async_context(Journal.open(database, Wakeups()))
+            journal = await stack.enter_async_context(Journal.open(database, Wakeups(), metrics or Metrics()))
             await stack.enter_async_context(checkpoints(database))
             yield cls(database, journal, data_dir, secret_key)
+
+    @property
+    def kind(self) -> str:
+        """``sqlite`` or ``postgresql``: to be told, not to be decided by."""
+        return "sqlite" if self._database.embedded else "postgresql"
+
+    async def overview(self) -> Overview:
+        """The figures of a dashboard. Raises ``NotReady`` where the store cannot be read."""
+        return await read_overview(self._database)
 
     async def ping(self) -> None:
         """Write something. Raises ``NotReady`` where that fails."""

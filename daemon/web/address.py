@@ -40,11 +40,15 @@ class Clients:
             )
         return found
 
-    def forwarded_proto(self, request: web.BaseRequest) -> str | None:
-        """``http`` or ``https``, as the trusted proxy right before us says; ``None`` where none does."""
+    def trusts(self, request: web.BaseRequest) -> bool:
+        """Whether the request's connection comes from a trusted proxy. A unix socket has no other use."""
         peer = peer_of(request)
         address = parse_address(peer) if peer else None
-        if peer is not None and (address is None or address not in self._trusted):
+        return peer is None or (address is not None and address in self._trusted)
+
+    def forwarded_proto(self, request: web.BaseRequest) -> str | None:
+        """``http`` or ``https``, as the trusted proxy right before us says; ``None`` where none does."""
+        if not self.trusts(request):
             return None
         told = ",".join(request.headers.getall("X-Forwarded-Proto", ()))
         return told.rpartition(",")[2].strip().lower() or None

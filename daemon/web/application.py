@@ -12,6 +12,7 @@ from aiohttp import web
 from .. import keys
 from ..config import Settings
 from ..core.options import Checked, OptionType
+from ..metrics import Metrics
 from ..replicate.client import ReplicateClient
 from ..replicate.feeds import StatusFeed
 from ..replicate.submit import Submitter
@@ -25,7 +26,6 @@ from .answers import API_BODY_BYTES
 from .api import costs, events, jobs, logs, providers, publishing, sessions, status, submit
 from .endpoint import Endpoint
 from .health import Check
-from .metrics import Metrics
 from .sse import end_streams
 
 

@@ -1,62 +1,162 @@
-"""Prometheus metrics, in a registry of their own: two daemons in one process (tests) must not share counters."""
+"""``GET /metrics``: what was counted (``daemon/metrics.py``), and what store, disk and streams say at this moment."""
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
 from aiohttp import web
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from .. import keys
 from ..core.jobs import JobStatus
+from ..core.periods import PERIODS, period_start
+from ..core.spend import LimitState, limit_state, spent_usd
+from ..errors import NotReady
+from ..metrics import DESTINATION_TYPES
+from ..store.overview import Overview
 from .endpoint import Answer, Endpoint
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# Seconds. A durable append takes 1 to 25 ms; the upper ones show a disk in trouble.
-_RECEIVE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+READ_SECONDS = 5.0  # Prometheus gives up after 10: what the process itself knows is told though the disk hangs
+DELIVERY_STATUSES = ("pending", "running", "delivered", "failed")
+
+log = structlog.get_logger()
 
 
-class Metrics:
-    """What is counted as it happens. Gauges of the store are read when they are asked for."""
+class Snapshot(Collector):
+    """What was found for one scrape; a figure that is not known is left out rather than told as 0."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self.registry)
-        self.webhooks = Counter(
-            "tunerd_webhooks",
-            "Requests to the webhook receiver by outcome: the event's kind, duplicate, or the error's code.",
-            ["outcome"],
-            registry=self.registry,
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.streams = 0
+        self.overview: Overview | None = None
+        self.spent: dict[str, float] = {}  # USD by period
+        self.limit: LimitState | None = None
+        self.disks: dict[str, tuple[int, int]] = {}  # folder → bytes free, bytes in all
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield _gauge("tunerd_event_streams", "Open Server-Sent Events answers.", self.streams)
+        yield _gauge("tunerd_store_up", "Whether the store could be read for this answer.", self.overview is not None)
+        yield from self._disk_figures()
+        if self.overview is not None:
+            yield from _job_figures(self.overview, self.now)
+            yield from _delivery_figures(self.overview, self.now)
+        yield from self._money()
+
+    def _disk_figures(self) -> Iterator[GaugeMetricFamily]:
+        free = GaugeMetricFamily("tunerd_disk_free_bytes", "What the folder's disk still takes.", labels=["folder"])
+        size = GaugeMetricFamily("tunerd_disk_size_bytes", "The size of the folder's disk.", labels=["folder"])
+        for folder, (left, whole) in self.disks.items():
+            free.add_metric([folder], left)
+            size.add_metric([folder], whole)
+        yield free
+        yield size
+
+    def _money(self) -> Iterator[GaugeMetricFamily]:
+        spent = GaugeMetricFamily(
+            "tunerd_spent_usd",
+            "What jobs that ended since the period began have cost, as far as the journal knows.",
+            labels=["period"],
         )
-        self.webhook_seconds = Histogram(
-            "tunerd_webhook_seconds",
-            "From the request's headers to the answer.",
-            buckets=_RECEIVE_BUCKETS,
-            registry=self.registry,
-        )
-        self.streams = Gauge("tunerd_event_streams", "Open Server-Sent Events answers.", registry=self.registry)
-        self.jobs = Gauge("tunerd_jobs", "Jobs by status.", ["status"], registry=self.registry)
-        self.deliveries_due = Gauge("tunerd_deliveries_due", "Deliveries not ended yet.", registry=self.registry)
-        self.last_seq = Gauge("tunerd_journal_last_seq", "The newest event's sequence number.", registry=self.registry)
+        for period, usd in self.spent.items():
+            spent.add_metric([period], usd)
+        yield spent
+        if self.limit is not None:
+            limit = self.limit
+            yield _gauge("tunerd_cost_limit_enabled", "Whether a cost limit is set.", limit.enabled)
+            yield _gauge("tunerd_cost_limit_usd", "The limit of its period.", limit.amount)
+            yield _gauge("tunerd_cost_limit_spent_usd", "Spent in the limit's period.", limit.spent)
+            yield _gauge("tunerd_cost_limit_reserved_usd", "What unfinished jobs will still cost.", limit.reserved)
+            yield _gauge("tunerd_cost_limit_exceeded", "Whether no further job fits the limit.", limit.exceeded)
+
+
+def _gauge(name: str, says: str, value: float | None) -> GaugeMetricFamily:
+    """One figure; without samples where it is not known."""
+    family = GaugeMetricFamily(name, says)
+    if value is not None:
+        family.add_metric([], float(value))
+    return family
+
+
+def _job_figures(found: Overview, now: float) -> Iterator[GaugeMetricFamily]:
+    jobs = GaugeMetricFamily("tunerd_jobs", "Jobs by status.", labels=["status"])
+    for status in JobStatus:
+        jobs.add_metric([status.value], found.jobs.get(status.value, 0))
+    yield jobs
+    yield _gauge(
+        "tunerd_oldest_unfinished_job_age_seconds",
+        "Since when the oldest unfinished job is under way; 0: there is none.",
+        _age(found.oldest_unfinished, now),
+    )
+    yield _gauge(
+        "tunerd_queue_age_seconds",
+        "Since when a job waits for hardware at the provider; 0: none does.",
+        _age(found.oldest_queued, now),
+    )
+    yield _gauge("tunerd_journal_last_seq", "The newest event's sequence number.", found.last_seq)
+    yield _gauge("tunerd_database_size_bytes", "What the database takes on its disk.", found.database_bytes)
+
+
+def _delivery_figures(found: Overview, now: float) -> Iterator[GaugeMetricFamily]:
+    family = GaugeMetricFamily(
+        "tunerd_deliveries", "Deliveries by destination type and status.", labels=["type", "status"]
+    )
+    for kind in (*DESTINATION_TYPES, *sorted({kind for kind, _ in found.deliveries} - set(DESTINATION_TYPES))):
+        for status in DELIVERY_STATUSES:
+            family.add_metric([kind, status], found.deliveries.get((kind, status), 0))
+    yield family
+    yield _gauge(
+        "tunerd_next_deadline_seconds",
+        "Until the most urgent output that is not delivered is gone at the provider; below 0: it is late. "
+        "Absent: everything is delivered.",
+        None if found.next_deadline is None else found.next_deadline - now,
+    )
+
+
+def _age(since: float | None, now: float) -> float:
+    return 0.0 if since is None else max(0.0, now - since)
 
 
 async def get_metrics(request: web.Request) -> web.Response:
-    metrics, store = request.app[keys.METRICS], request.app[keys.STORE]
-    for status in JobStatus:
-        _, _, total = await store.jobs.list(status=status, limit=1)
-        metrics.jobs.labels(status).set(total)
-    metrics.deliveries_due.set(len(await store.deliveries.due()))
-    metrics.last_seq.set(await store.journal.last_seq())
-    metrics.streams.set(len(request.app[keys.STREAMS]))
-    return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE})
+    app = request.app
+    snapshot = Snapshot(app[keys.CLOCK]())
+    snapshot.streams = len(app[keys.STREAMS])
+    for read in (_read_disks, _read_store):
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                await read(app, snapshot)
+        except (NotReady, TimeoutError, OSError) as problem:  # an alert must be able to tell of this very thing
+            log.warning("metrics incomplete", reason=str(problem) or type(problem).__name__)
+    body = generate_latest(app[keys.METRICS].registry) + generate_latest(snapshot)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
+
+
+async def _read_disks(app: web.Application, snapshot: Snapshot) -> None:
+    settings = app[keys.SETTINGS]
+    for folder, path in (("data", settings.data_dir), ("output", settings.output_dir)):
+        snapshot.disks[folder] = await asyncio.to_thread(_disk, path)
+
+
+def _disk(path: Path) -> tuple[int, int]:
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    usage = shutil.disk_usage(there)
+    return usage.free, usage.total
+
+
+async def _read_store(app: web.Application, snapshot: Snapshot) -> None:
+    store, limit = app[keys.STORE], app[keys.EFFECTIVE].cost_limit()
+    snapshot.overview = await store.overview()
+    for period in PERIODS:
+        ledger = await store.spending.ledger(since=period_start(snapshot.now, period, limit.zone))
+        snapshot.spent[period] = spent_usd(ledger, limit.assumed_hardware)
+        if period == limit.period:
+            snapshot.limit = limit_state(ledger, limit, snapshot.now)
 
 
 ENDPOINTS = (
@@ -66,5 +166,6 @@ ENDPOINTS = (
         get_metrics,
         "Prometheus metrics",
         {200: Answer("Text exposition format 0.0.4", {"type": "string"}, content="text/plain")},
+        description="For the admin, as everything: let Prometheus send the admin token, or scrape from loopback.",
     ),
 )

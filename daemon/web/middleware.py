@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestPayloadError
 
+from .. import keys
 from ..errors import InvalidRequest, TunerdError, Unauthorized
 from ..parsing import WEBHOOK_PATH
-from . import address, sessions
-from .address import CLIENTS, peer_of
+from . import address, request_id, sessions
+from .address import CLIENTS, Clients, peer_of
 from .admin import require_admin
 from .problem import SECURITY_HEADERS, from_http, internal_error, problem
 from .refusals import REFUSALS, RefusalLog
@@ -29,11 +30,26 @@ log = structlog.get_logger()
 @web.middleware
 async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The outermost layer: nothing but an answer leaves it."""
-    return await guarded(request, handler if _is_public(request) else partial(_as_admin, handler))
+    admitted = handler if _is_public(request) else partial(_as_admin, handler)
+    answer = await guarded(request, admitted, request.app[CLIENTS])
+    resource = request.match_info.route.resource
+    request.app[keys.METRICS].http_requests.labels(
+        request.method if request.method in hdrs.METH_ALL else "other",
+        "none" if resource is None else resource.canonical,
+        answer.status,
+    ).inc()
+    return answer
 
 
-async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The handler's answer, or the problem that it raised."""
+async def guarded(request: web.Request, handler: Handler, clients: Clients) -> web.StreamResponse:
+    """The handler's answer, or the problem that it raised, with the request's id on either."""
+    request_id.begin(request, clients)
+    answer = await _answer(request, handler)
+    request_id.put_on(answer)
+    return answer
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as answer:
@@ -77,7 +93,8 @@ MIDDLEWARES = (boundary,)
 
 
 async def secure(_request: web.Request, response: web.StreamResponse) -> None:
-    """Set the security headers that an answer does not have yet."""
+    """Set the security headers that an answer does not have yet, and the request's id on a stream."""
+    request_id.put_on(response)
     headers = response.headers
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)

@@ -48,7 +48,10 @@ def problem(error: TunerdError, *, close: bool = False) -> web.Response:
 
 def internal_error() -> TunerdError:
     """What the client sees of a fault of ours: nothing of the inside."""
-    return TunerdError("Something failed inside tunerd. Its log has the details; trying again may help.")
+    return TunerdError(
+        "Something failed inside tunerd. Its log has the details, under the id in this answer's X-Request-ID header; "
+        "trying again may help."
+    )
 
 
 def from_http(error: web.HTTPException, path: str) -> TunerdError:

@@ -16,8 +16,9 @@ from typing import Literal, TypeVar
 
 import msgspec
 from aiohttp import web
+from multidict import istr
 
-from .. import keys
+from .. import keys, tracing
 from ..core.addresses import AddressSet
 from ..core.events import EventKind
 from ..core.prediction import Prediction, parse_prediction
@@ -48,6 +49,7 @@ T = TypeVar("T")
 
 RECEIVER: web.AppKey[Receiver] = web.AppKey("receiver")
 
+_TRACEPARENT = istr("traceparent")
 _encoder = msgspec.json.Encoder()
 _HEADERS = {"Content-Type": "application/json", **SECURITY_HEADERS}
 
@@ -78,8 +80,8 @@ class Receiver:
         self._wake_delivery = app[keys.WAKE_DELIVERY]
         self._refusals = app[REFUSALS]
         self._rejected = app[REJECTED]
-        self._seconds = app[keys.METRICS].webhook_seconds
-        self._outcomes = app[keys.METRICS].webhooks
+        self._seconds = app[keys.METRICS].webhook_receive_seconds
+        self._outcomes = app[keys.METRICS].webhook_requests
         self._accepted = {kind: self._outcomes.labels(kind.value) for kind in EventKind}
         self._duplicate = self._outcomes.labels("duplicate")
         self._rate = RateLimit(settings.webhook_rate_per_second)
@@ -88,14 +90,24 @@ class Receiver:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
 
     async def receive(self, request: web.Request) -> web.Response:
+        traceparent = tracing.checked(request.headers.get(_TRACEPARENT))
+        if not tracing.is_on():
+            return await self._receive(request, traceparent)
+        with tracing.span("webhook receive", parent=traceparent, kind="server") as span:
+            return await self._receive(request, span.traceparent, span)
+
+    async def _receive(
+        self, request: web.Request, traceparent: str | None, span: tracing.Span | None = None
+    ) -> web.Response:
         began = time.perf_counter()
         client = None
         try:
             client = self._clients.of(request)
             self._admit(client)
             body = await self._bodies.read(request)
-            event, prediction = await self._judge(request, body, client)
-            appended = await self._journal.append(event, prediction)
+            event, prediction = await self._judge(request, body, client, traceparent)
+            with tracing.span("journal append", body_bytes=len(body)):
+                appended = await self._journal.append(event, prediction)
         except TunerdError as refused:
             self._outcomes.labels(refused.code).inc()
             self._refusals.note(refused, path=WEBHOOK_PATH, client=client and client.text)
@@ -104,6 +116,8 @@ class Receiver:
             self._outcomes.labels(TunerdError.code).inc()  # internal_error
             raise
         self._seconds.observe(time.perf_counter() - began)
+        if span is not None:
+            span.set(seq=appended.seq, event=appended.kind.value, job_id=appended.job_id, duplicate=appended.duplicate)
         return self._answer(appended)
 
     def close(self) -> None:
@@ -141,7 +155,7 @@ class Receiver:
             raise NotReady("The daemon is stopping. Send it again.", retry_after=_DRAIN_RETRY_SECONDS)
 
     async def _judge(
-        self, request: web.Request, body: bytes, client: Client
+        self, request: web.Request, body: bytes, client: Client, traceparent: str | None
     ) -> tuple[IncomingEvent, Prediction | None]:
         signed, now = read_signed(request), self._clock()
         required = self._effective.webhook_require_signature
@@ -158,6 +172,7 @@ class Receiver:
             source="webhook",
             source_ip=client.text,
             verified=required,
+            traceparent=traceparent,
             job_hint=job_hint(request),
         )
         return event, prediction

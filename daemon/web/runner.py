@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from ..parsing import WEBHOOK_PATH
+from .address import CLIENTS
 from .deadlines import BODY_SECONDS, HEADERS_SECONDS, DeadlineHandler
 from .middleware import guarded
 from .receiver import RECEIVER
@@ -49,7 +50,7 @@ def _with_shortcut(app: web.Application, handle: _Handle) -> _Handle:
     receiver = app.get(RECEIVER)
     if receiver is None:
         return handle
-    with_query = WEBHOOK_PATH + "?"
+    clients, with_query = app[CLIENTS], WEBHOOK_PATH + "?"
 
     def shortcut(request: Any) -> Awaitable[web.StreamResponse]:
         path = request.raw_path
@@ -58,7 +59,7 @@ def _with_shortcut(app: web.Application, handle: _Handle) -> _Handle:
             and request.method == hdrs.METH_POST
             and hdrs.EXPECT not in request.headers
         ):
-            return guarded(request, receiver.receive)
+            return guarded(request, receiver.receive, clients)
         return handle(request)
 
     return shortcut

@@ -18,6 +18,7 @@ from daemon.config import load_settings
 from daemon.core.prediction import parse_prediction
 from daemon.delivery.checking import check_destination
 from daemon.delivery.destinations.base import types
+from daemon.metrics import Metrics
 from daemon.replicate.client import ReplicateClient
 from daemon.replicate.feeds import StatusFeed
 from daemon.replicate.submit import Submitter
@@ -107,15 +108,16 @@ async def running_app(
     """A served application over a fresh store in ``directory``. ``runner`` goes to ``make_runner``."""
     environment = {"HOME": str(directory), "REPLICATE_BASE_URL": replicate_url, **(environ or {})}
     settings = load_settings(environ=environment)
+    metrics = Metrics()
     async with (
-        Store.open(None, directory / "data") as store,
+        Store.open(None, directory / "data", metrics=metrics) as store,
         aiohttp.ClientSession() as outgoing,
         aiohttp.ClientSession() as session,
     ):
         effective = EffectiveSettings(settings, store.settings)
         await effective.load()
         tokens = TokenSource(settings, store.secrets)
-        client = ReplicateClient(outgoing, tokens.get, settings.replicate_base_url)
+        client = ReplicateClient(outgoing, tokens.get, settings.replicate_base_url, metrics=metrics)
         wakes: list[None] = []
         everything: dict[str, Any] = {
             "settings": settings,
@@ -130,6 +132,7 @@ async def running_app(
             "check_destination": lambda config: check_destination(config, store, settings),
             "wake_delivery": lambda: wakes.append(None),
             "clock": clock,
+            "metrics": metrics,
             **parts,
         }
         app = make_app(WebParts(**everything))

@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics."""
+"""Liveness and readiness."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.errors import NotReady
 from daemon.web import health
@@ -64,17 +63,3 @@ async def test_not_ready_says_why_and_is_quick(tmp_path: Path, monkeypatch: pyte
     }  # fmt: skip
     assert found["checks"]["store"]["detail"] == "The disk is full. Make room."
     assert "secret word" not in str(found)
-
-
-async def test_metrics(tmp_path: Path) -> None:
-    async with running_app(tmp_path) as served:
-        await served.event("p1")
-        await served.event("p2", status="succeeded", output="https://replicate.delivery/a.png")
-        async with served.session.get(f"{served.url}/metrics") as answer:
-            assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-            families = {family.name: family for family in text_string_to_metric_families(await answer.text())}
-    jobs = {sample.labels["status"]: sample.value for sample in families["tunerd_jobs"].samples}
-    assert (jobs["running"], jobs["completed"], jobs["failed"]) == (1, 1, 0)
-    assert families["tunerd_journal_last_seq"].samples[0].value == 2
-    assert families["tunerd_deliveries_due"].samples[0].value == 1
-    assert "process_resident_memory_bytes" in families

@@ -277,8 +277,8 @@ async def test_outcomes_are_counted(served: Served) -> None:
     async with served.session.get(served.url + "/metrics") as answer:
         text = await answer.text()
     for outcome in ("unrecognized", "duplicate", "signature_missing"):
-        assert f'tunerd_webhooks_total{{outcome="{outcome}"}} 1.0' in text
-    assert "tunerd_webhook_seconds_count 2.0" in text
+        assert f'tunerd_webhook_requests_total{{outcome="{outcome}"}} 1.0' in text
+    assert "tunerd_webhook_receive_seconds_count 2.0" in text
 
 
 @pytest.mark.parametrize("path", [PATH, "/api/webhooks/%72eplicate", f"{PATH}?job=x&job=y#z", f"{PATH}?"])

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 from aiohttp import web
 
-from ... import keys
+from ... import keys, tracing
 from ...core.estimate import Estimate
 from ...core.jobs import JobStatus
 from ...errors import (
@@ -54,7 +54,11 @@ class DryRun(msgspec.Struct):
 
 async def submit_job(request: web.Request) -> web.Response:
     order = await read_json(request, SubmitRequest)
-    result = await request.app[keys.SUBMITTER].submit(order, idempotency_key=request.headers.get("Idempotency-Key"))
+    result = await request.app[keys.SUBMITTER].submit(
+        order,
+        idempotency_key=request.headers.get("Idempotency-Key"),
+        traceparent=tracing.checked(request.headers.get("traceparent")),
+    )
     return json_answer(result.body, status=result.status_code)
 
 
