@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import version
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["internal", "server", "client"]
 
-FLUSH_MILLISECONDS = 3000  # at the end: a collector that is down must not hold up the stop
+FLUSH_SECONDS = 3.0  # at the end: a collector that is down must not hold up the stop
 # W3C Trace Context, version 00 and what later versions may add. All zeros are no ids.
 _TRACEPARENT = re.compile(
     r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,100})?", re.ASCII
@@ -70,14 +71,18 @@ def start(environ: Mapping[str, str] | None = None) -> Callable[[], None]:
         return _nothing
     ours = Resource({"service.name": "tunerd", "service.version": version("tunerd")})
     provider = TracerProvider(resource=Resource.create().merge(ours).merge(OTELResourceDetector().detect()))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    exporter = OTLPSpanExporter()
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     _tracer = provider.get_tracer("tunerd", version("tunerd"))
 
     def stop() -> None:
         global _tracer  # noqa: PLW0603
         _tracer = None
-        provider.force_flush(FLUSH_MILLISECONDS)
-        provider.shutdown()
+        ending = threading.Thread(target=provider.shutdown, daemon=True)  # sends what waits, and takes its time
+        ending.start()
+        ending.join(FLUSH_SECONDS)
+        exporter.shutdown()  # type: ignore[no-untyped-call] # ends the pause before another try
+        ending.join(FLUSH_SECONDS)
 
     return stop
 
