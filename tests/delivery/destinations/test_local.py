@@ -12,35 +12,12 @@ from typing import Any
 import pytest
 
 from daemon.delivery import staging
-from daemon.delivery.destinations.base import Package, Place, StagedFile, find
+from daemon.delivery.destinations.base import Place, find
 from daemon.delivery.destinations.local import Options, publish
 from daemon.delivery.errors import Permanent, Retry
 from daemon.store.records import DestinationConfig
 from tests.support.outputs import names, settings_for, sha256
-
-
-def staged(folder: Path, **contents: bytes) -> tuple[StagedFile, ...]:
-    folder.mkdir(exist_ok=True)
-    files = []
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-        files.append(
-            StagedFile(name, folder / name, len(content), sha256(content), f"https://replicate.delivery/{name}")
-        )
-    return tuple(files)
-
-
-def package(files: tuple[StagedFile, ...] = (), **changes: Any) -> Package:
-    values: dict[str, Any] = {
-        "job_id": "job_abc",
-        "provider_job_id": "abc",
-        "model": "acme/trainer",
-        "version": "5c7d",
-        "completed_at": 1_700_000_000.25,
-        "files": files,
-        "output": None,
-    }
-    return Package(**(values | changes))
+from tests.support.packages import package, staged
 
 
 def link(path: Path, target: Path) -> None:
@@ -59,7 +36,7 @@ def folder(place: Place) -> Path:
 
 
 async def test_files_and_manifest(place: Place, folder: Path, tmp_path: Path) -> None:
-    files = staged(tmp_path / "staging", a=b"one", b=b"two")
+    files = staged(tmp_path / "staging", {"a": b"one", "b": b"two"})
     assert await publish(package(files), Options(), place) == folder.as_uri()
     assert names(folder) == ["a", "b", "manifest.json"]
     assert json.loads((folder / "manifest.json").read_text()) == {
@@ -86,7 +63,7 @@ async def test_an_output_without_files(place: Place, folder: Path, output: Any) 
 
 
 async def test_again_keeps_what_is_right_and_replaces_what_is_not(place: Place, folder: Path, tmp_path: Path) -> None:
-    files = staged(tmp_path / "staging", a=b"one", b=b"two")
+    files = staged(tmp_path / "staging", {"a": b"one", "b": b"two"})
     await publish(package(files), Options(), place)
     before = {name: (folder / name).stat().st_ino for name in names(folder)}
     (folder / "b").unlink()
@@ -102,7 +79,7 @@ async def test_again_keeps_what_is_right_and_replaces_what_is_not(place: Place, 
 
 async def test_a_folder_of_its_own(tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    files = staged(tmp_path / "staging", a=b"one")
+    files = staged(tmp_path / "staging", {"a": b"one"})
     await publish(package(files), Options(path="~/models"), place)
     assert (tmp_path / "models" / "job_abc" / "a").read_bytes() == b"one"
     with pytest.raises(Permanent, match="not absolute"):
@@ -118,7 +95,7 @@ async def test_another_file_system_gets_a_copy(
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-    files = staged(tmp_path / "staging", a=b"x" * 3_000_000)
+    files = staged(tmp_path / "staging", {"a": b"x" * 3_000_000})
     await publish(package(files), Options(), place)
     assert names(folder) == ["a", "manifest.json"]
     assert staging.hash_file(folder / "a") == staging.Fetched(3_000_000, sha256(b"x" * 3_000_000))
@@ -127,7 +104,7 @@ async def test_another_file_system_gets_a_copy(
 async def test_no_symbolic_link_is_followed(place: Place, folder: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    files = staged(tmp_path / "staging", a=b"one")
+    files = staged(tmp_path / "staging", {"a": b"one"})
     link(folder / "a", victim)
     link(folder / "manifest.json", victim)
     await publish(package(files), Options(), place)
@@ -141,12 +118,12 @@ async def test_a_job_folder_that_is_a_link_is_refused(place: Place, folder: Path
     elsewhere.mkdir()
     link(folder, elsewhere)
     with pytest.raises(Permanent, match="symbolic link"):
-        await publish(package(staged(tmp_path / "staging", a=b"one")), Options(), place)
+        await publish(package(staged(tmp_path / "staging", {"a": b"one"})), Options(), place)
     assert names(elsewhere) == []
 
 
 async def test_what_stands_in_the_way(place: Place, folder: Path, tmp_path: Path) -> None:
-    files = staged(tmp_path / "staging", a=b"one")
+    files = staged(tmp_path / "staging", {"a": b"one"})
     (folder / "a").mkdir(parents=True)
     with pytest.raises(Permanent, match="a folder stands"):
         await publish(package(files), Options(), place)
@@ -158,7 +135,7 @@ async def test_what_stands_in_the_way(place: Place, folder: Path, tmp_path: Path
 
 
 async def test_a_staged_file_that_is_gone(place: Place, folder: Path, tmp_path: Path) -> None:
-    files = staged(tmp_path / "staging", a=b"one")
+    files = staged(tmp_path / "staging", {"a": b"one"})
     files[0].path.unlink()
     with pytest.raises(Permanent, match="no longer in the staging folder"):
         await publish(package(files), Options(), place)
