@@ -3,6 +3,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Half of the whole suite's time is waiting for processes, so two workers share it. A few chosen tests need one.
+WORKERS ?= $(if $(ARGS),0,2)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run setup test test-all check format bench constraints clean
@@ -29,10 +31,10 @@ setup: $(VENV)/.development ## the development environment in .venv
 
 test: $(VENV)/.development ## every test; installs system parts where it may. ARGS="-k name" chooses
 	@scripts/system-parts.sh
-	$(BIN)/python -m pytest $(ARGS)
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-all: ## as test, with the fault loops in full length
-	@FAULT_ROUNDS=$${FAULT_ROUNDS:-100} $(MAKE) --no-print-directory test ARGS="--timeout=1800 $(ARGS)"
+	@FAULT_ROUNDS=$${FAULT_ROUNDS:-100} $(MAKE) --no-print-directory test WORKERS=2 ARGS="--timeout=1800 $(ARGS)"
 
 check: $(VENV)/.development ## lint, format and types
 	$(BIN)/ruff check .

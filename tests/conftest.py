@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.postgres import Cluster, PostgresMissing, running_cluster
 
@@ -25,6 +26,10 @@ FOREIGN = (
 )
 for _name in [name for name in os.environ if name.startswith(FOREIGN)]:
     del os.environ[_name]
+
+# How fast an example is says something about the machine, not about the code.
+settings.register_profile("tunerd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tunerd")
 
 
 def skip_or_fail(reason: str) -> None:
@@ -45,7 +50,7 @@ def system_program(name: str) -> str:
 
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[Cluster]:
-    """One private cluster for the whole run."""
+    """One private cluster for the whole run (of a worker)."""
     try:
         with running_cluster() as cluster:
             yield cluster

@@ -42,11 +42,12 @@ async def _run(database: Database, stop: asyncio.Event) -> None:
     path = Path(str(database.url.database))
     while not await _stopped(stop, LOOK_SECONDS):
         quiet, seen, looks = database.transactions == seen, database.transactions, looks + 1
-        if seen != done and (quiet or looks >= BUSY_LOOKS):
+        # Also where all was carried over while it was busy: the long file is still there.
+        shrink = quiet and _size(path.with_name(path.name + "-wal")) > SHRINK_BYTES
+        if shrink or (seen != done and (quiet or looks >= BUSY_LOOKS)):
             # Whatever fails here is tried again at the next look; nothing is lost but time.
             with contextlib.suppress(sqlite3.Error, NotReady):
                 await asyncio.to_thread(_checkpoint, path)
-                shrink = quiet and _size(path.with_name(path.name + "-wal")) > SHRINK_BYTES
                 await database.maintain(f"PRAGMA wal_checkpoint({'TRUNCATE' if shrink else 'PASSIVE'})")
                 done, looks = seen, 0
 

@@ -157,7 +157,7 @@ async def test_a_receiver_that_hangs_does_not_hold_the_prediction(
         (["completed"], {"starting", "processing"}),
         (["start", "logs", "output", "completed"], set()),
     ],
-    ids=str,
+    ids=lambda value: "-".join(sorted(value)) or "nothing",
 )
 async def test_dropped(api: Api, sandbox: Sandbox, receiver: Receiver, drop: list[Any], left: set[str]) -> None:
     sandbox.faults.webhook_drop = drop

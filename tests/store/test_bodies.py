@@ -54,10 +54,10 @@ async def _kept(store: Store) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-async def test_a_log_of_10_mb_in_2000_events_is_kept_in_its_compressed_size(tmp_path: Path) -> None:
-    """On SQLite only: the columns are the same in both, and 10 GB through the journal take a while."""
+async def test_a_log_of_10_mb_in_500_events_is_kept_in_its_compressed_size(tmp_path: Path) -> None:
+    """On SQLite only: the columns are the same in both, and 2.5 GB through the journal take a while."""
     place = Place(None, tmp_path / "data")
-    all_bodies = Growing(training_log(60_000, seed=1), 2000)
+    all_bodies = Growing(training_log(60_000, seed=1), 500)
     async with place.open() as store:
         for number, content in enumerate(all_bodies):
             await append(store, f"msg_{number}", content)
@@ -67,7 +67,7 @@ async def test_a_log_of_10_mb_in_2000_events_is_kept_in_its_compressed_size(tmp_
         assert kept < 1.6 * once
         assert kept < 0.2 * len(all_bodies[-1])
     async with place.open() as store:  # nothing in memory
-        for seq in (1, 2, 1000, 1999, 2000):
+        for seq in (1, 2, 250, 499, 500):
             found = await store.journal.body(seq)
             assert found is not None and found.body == all_bodies[seq - 1]
 

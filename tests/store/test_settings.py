@@ -61,7 +61,9 @@ async def test_the_key_is_a_private_file_outside_the_database(place: Place) -> N
     assert not [path for path in place.data_dir.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("damage", [b"", b"rubbish", Fernet.generate_key(), None])
+@pytest.mark.parametrize(
+    "damage", [b"", b"rubbish", Fernet.generate_key(), None], ids=["empty", "rubbish", "another key", "gone"]
+)
 async def test_a_wrong_key_is_said_and_mended_by_storing_again(place: Place, damage: bytes | None) -> None:
     key = place.data_dir / "secret.key"
     async with place.open() as store:

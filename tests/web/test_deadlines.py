@@ -134,14 +134,15 @@ async def test_a_chunked_body_that_never_ends() -> None:
 
 
 async def test_a_slow_but_finished_request_is_answered() -> None:
-    async with serving() as (url, _), connected(url) as raw:
+    """Longer altogether than either part may take; each part has two thirds of a second to spare."""
+    async with serving(headers_seconds=1.5, body_seconds=1.5) as (url, _), connected(url) as raw:
         head = request_bytes(path="/echo", Content_Length="4")
-        await asyncio.sleep(HEADERS * 0.4)
+        await asyncio.sleep(0.4)
         await raw.send(head[:20])
-        await asyncio.sleep(HEADERS * 0.3)
+        await asyncio.sleep(0.4)
         await raw.send(head[20:])
         for piece in (b"1", b"2", b"3", b"4"):
-            await asyncio.sleep(BODY * 0.15)
+            await asyncio.sleep(0.2)
             await raw.send(piece)
         assert (await raw.answer())[2] == {"bytes": 4}
 
