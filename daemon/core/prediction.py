@@ -7,6 +7,7 @@ unknown keys are ignored here (the journal keeps the bytes) and only ``id`` and 
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -99,13 +100,14 @@ def _decode(body: bytes) -> _Wire | None:
 def _mended(body: bytes) -> bytes:
     """The same object in strict JSON, where it is only nearly that; else nothing.
 
-    Python's writers put out NaN, and lone surrogates where a log was cut inside a character. A paid job's end must not
-    go unrecognized for that.
+    Python's writers put out NaN, and lone surrogates where a log was cut inside a character; others a byte order mark,
+    or numbers that no float holds. A paid job's end must not go unrecognized for that.
     """
-    if not body.lstrip().startswith(b"{"):
+    text = body.decode("utf-8-sig", "replace")
+    if not text.lstrip().startswith("{"):
         return b""
     try:
-        loose = json.loads(body.decode("utf-8", "replace"), parse_constant=lambda _: None)
+        loose = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
     except (ValueError, RecursionError):
         return b""
     return _SURROGATE.sub("\ufffd", json.dumps(loose, ensure_ascii=False)).encode()
@@ -128,7 +130,15 @@ def _text(value: Any) -> str | None:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    try:
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    except OverflowError:  # JSON knows no largest integer
+        return None
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _error_text(value: Any) -> str | None:

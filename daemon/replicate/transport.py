@@ -20,6 +20,7 @@ from .. import tracing
 from ..errors import ProviderError, ProviderUnavailable, TokenMissing, TunerdError
 from ..metrics import Metrics
 from ..parsing import origin_of
+from .breaker import Breaker
 from .failures import explain
 from .retry import provider_words, retry_after
 
@@ -84,6 +85,7 @@ class Transport:
         self._origin = origin_of(base_url)
         self._prefix = URL(self.url("")).path
         self._now = now
+        self._breaker = Breaker(now)
 
     def url(self, path: str) -> str:
         """The absolute URL of an API path such as ``account``."""
@@ -103,8 +105,12 @@ class Transport:
         *,
         data: bytes | aiohttp.FormData | None = None,
         params: Mapping[str, str] | None = None,
+        urgent: bool = False,
     ) -> Answer:
-        """One attempt. Raises ``TokenMissing``, ``ProviderError`` (refused), or a ``ProviderUnavailable`` subclass."""
+        """One attempt. Raises ``TokenMissing``, ``ProviderError`` (refused), or a ``ProviderUnavailable`` subclass.
+
+        ``urgent``: somebody waits for the answer, so it is tried also while Replicate answers nobody.
+        """
         if not self.same_origin(url):
             raise ProviderError(f"Replicate named a URL on another origin ({URL(url).origin()}); it was not followed.")
         token = await self._token_source()

@@ -36,12 +36,17 @@ def test_a_recorded_body() -> None:
         (b'{"id":"a","status":"processing","logs":"cut \\ud83d"}', "cut \ufffd"),
         (b'{"id":"a","status":"processing","logs":"ok","metrics":{"loss":NaN,"x":-Infinity}}', "ok"),
         (b'{"id":"a","status":"processing","logs":"\xff"}', "\ufffd"),
+        (b'\xef\xbb\xbf{"id":"a","status":"processing","logs":"marked"}', "marked"),
+        (b'{"id":"a","status":"processing","logs":"far","metrics":{"predict_time":1e999}}', "far"),
+        (b'{"id":"a","status":"processing","logs":"many","metrics":{"predict_time":%s}}' % (b"9" * 400), "many"),
+        (b'{"id":"a","status":"processing","logs":"more","error":{"code":%s}}' % (b"9" * 40), "more"),
         (b' {"id":"a","status":"processing","logs":5,"model":[],"metrics":1,"urls":null,"error":{"a":1}}', ""),
     ],
 )
 def test_nearly_json_and_odd_types_are_read_all_the_same(body: bytes, logs: str) -> None:
     prediction = parse_prediction(body)
     assert prediction is not None
+    assert prediction.predict_time is None
     assert prediction.logs == logs
     prediction.logs.encode()
 
@@ -72,12 +77,14 @@ def test_any_bytes_give_an_answer(body: bytes) -> None:
     parse_prediction(body)
 
 
-@given(
-    st.recursive(st.none() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
-)
+_SCALARS = st.none() | st.floats() | st.text() | st.integers(-(10**400), 10**400)
+
+
+@given(st.recursive(_SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_any_value_in_any_place_gives_an_answer(value: object) -> None:
-    for key in ("logs", "output", "error", "metrics", "urls", "created_at", "model"):
-        body = json.dumps({"id": "a", "status": "processing", key: value}).encode()
+    places = [{key: value} for key in ("logs", "output", "error", "metrics", "urls", "created_at", "model")]
+    for place in (*places, {"metrics": {"predict_time": value}}):
+        body = json.dumps({"id": "a", "status": "processing", **place}).encode()
         assert parse_prediction(body) is not None
 
 
