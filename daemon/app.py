@@ -21,6 +21,7 @@ from .errors import Misconfigured
 from .metrics import Metrics
 from .replicate.client import ReplicateClient
 from .replicate.feeds import StatusFeed
+from .replicate.preflight import Preflight
 from .replicate.reconcile import Reconciler
 from .replicate.submit import Submitter
 from .replicate.token import TokenSource
@@ -73,7 +74,16 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         tokens = TokenSource(settings, store.secrets)
         client = ReplicateClient(session, tokens.get, settings.replicate_base_url, metrics=metrics)
         secrets = WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=time.time)
-        submitter = Submitter(store, effective, client, tokens, scratch=settings.data_dir / "tmp", now=time.time)
+        preflight = Preflight(session, secrets, lambda: store.settings.daemon_id(time.time()), now=time.time)
+        submitter = Submitter(
+            store,
+            effective,
+            client,
+            tokens,
+            scratch=settings.data_dir / "tmp",
+            now=time.time,
+            preflight=preflight,
+        )
         background: dict[str, Callable[[], Awaitable[Any]]] = {"journal": store.wait_failed}
         wake_delivery: Callable[[], None] = _nothing
         if settings.role != "ingest":

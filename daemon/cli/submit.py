@@ -93,6 +93,8 @@ def _tell(answer: dict[str, Any]) -> None:
     if estimate.get("expected_usd") is not None:
         low, high = output.dollars(estimate.get("low_usd")), output.dollars(estimate.get("high_usd"))
         output.remark(f"estimated cost: {output.dollars(estimate['expected_usd'])} ({low} to {high})")
+    if answer.get("webhook_warning"):
+        output.remark(answer["webhook_warning"])
     if answer.get("cost_limit_warning"):
         output.remark(f"cost limit: {answer['cost_limit_warning']}")
 

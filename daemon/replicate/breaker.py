@@ -27,7 +27,7 @@ class Breaker:
         if not self._pause:
             return 0.0
         passed = self._now() - self._opened_at
-        left = self._pause - passed if 0 <= passed else 0.0  # a clock that was set back holds nothing up
+        left = self._pause - passed if passed >= 0 else 0.0  # a clock that was set back holds nothing up
         if left > 0 or self._on_trial:
             return max(left, FIRST_PAUSE)
         self._on_trial = True
@@ -49,6 +49,6 @@ class Breaker:
         self._opened_at, self._on_trial = self._now(), False
         return opened
 
-    def abandoned(self) -> None:
-        """The call was cancelled: it says nothing."""
+    def over(self) -> None:
+        """The call is over, whatever came of it: one that was cancelled says nothing, and the next goes on trial."""
         self._on_trial = False

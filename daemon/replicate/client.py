@@ -29,7 +29,7 @@ from .transport import Ambiguous, Answer, NotSent, Throttled, Transport
 log = structlog.get_logger()
 
 ApiKind = Literal["prediction", "training"]
-_QUICK = RetryPolicy(attempts=2, obey=1.0)
+_QUICK = RetryPolicy(attempts=2, obey=1.0)  # somebody waits for the answer
 _PAGES = 1000  # of 100 each; a list that does not end by then is a loop
 
 
@@ -188,7 +188,7 @@ class ReplicateClient:
         policy = policy or self.policy
         for attempt in range(1, policy.attempts + 1):
             try:
-                return await self._transport.send(method, url, params=params)
+                return await self._transport.send(method, url, params=params, urgent=policy is _QUICK)
             except ProviderUnavailable as problem:
                 await self._wait(problem, attempt, policy)
         raise AssertionError("the last attempt raises")

@@ -53,6 +53,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     # What the user is told of their data; of a folder with very many such files, the first ones.
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    webhook_doubt: str | None = None  # what its user is told of a URL that could not be tried
 
     def payload(self, version: str | None) -> dict[str, Any]:
         """The request's body. No webhook URL: no webhook keys, the job is followed by polling."""
@@ -67,8 +68,12 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
         return body
 
     def told(self) -> dict[str, Any]:
-        """What the submit's answer says of the data; nothing where there is nothing to say."""
-        told = {"data_left_out": [msgspec.to_builtins(item) for item in self.left_out], "data_notes": list(self.notes)}
+        """What the submit's answer says of data and webhook; nothing where there is nothing to say."""
+        told = {
+            "data_left_out": [msgspec.to_builtins(item) for item in self.left_out],
+            "data_notes": list(self.notes),
+            "webhook_warning": self.webhook_doubt,
+        }
         return {key: value for key, value in told.items() if value}
 
     def shown(self) -> dict[str, Any]:
@@ -86,6 +91,11 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
 def webhook_with_job(base: str | None, job_id: str) -> str | None:
     """The URL to register; the query is our marker. It is not signed: a hint for the receiver, never an identity."""
     return None if base is None else f"{base}{WEBHOOK_PATH}?job={job_id}"
+
+
+def webhook_base(url: str | None) -> str | None:
+    """The public URL in what ``webhook_with_job`` made."""
+    return None if url is None else url.rpartition(f"{WEBHOOK_PATH}?")[0]
 
 
 def encode(outgoing: Outgoing) -> tuple[str, str | None]:

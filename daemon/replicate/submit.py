@@ -32,7 +32,8 @@ from .dataset.archive import Archive
 from .dataset.bringing import Datasets, described
 from .inputs import InputCheck
 from .outbox import CLAIM_SECONDS, Outbox, TakenOver
-from .outgoing import Outgoing, decode, encode
+from .outgoing import Outgoing, decode, encode, webhook_base
+from .preflight import Preflight
 from .pricing import budget_for, cost_of
 from .recovery import Recovery
 from .request import SubmitRequest, one_key, plan
@@ -53,7 +54,7 @@ class SubmitResult(msgspec.Struct, frozen=True):
 class Submitter:
     """``now`` gives unix seconds, ``new_id`` job ids of at most 64 characters ``[0-9a-z_]``.
 
-    ``scratch``: the folder that archives are packed in.
+    ``scratch``: the folder that archives are packed in. ``preflight``: what tries the webhook URL before a job is sent.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Submitter:
         *,
         scratch: Path,
         now: Callable[[], float],
+        preflight: Preflight | None = None,
         new_id: Callable[[], str] = lambda: f"job_{secrets.token_hex(10)}",
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -78,6 +80,7 @@ class Submitter:
         self._datasets = Datasets(store, client, scratch, now=now)
         self._outbox = Outbox(store, client, self._datasets, now=now, sleep=sleep)
         self._inputs = InputCheck(client, clock=now)
+        self._preflight = preflight
         self._canceller = Canceller(store, client, now=now)
         self._recovery = Recovery(store, self._outbox, self._canceller, now=now, sleep=sleep)
 
@@ -117,6 +120,7 @@ class Submitter:
             raise TokenMissing(
                 "REPLICATE_API_TOKEN not set. Export it and restart, or save one with `tunerd token set`."
             )
+        outgoing = await self._tried(outgoing)
         cost = await cost_of(self._store, outgoing, self._hardware(request))
         async with self._datasets.packed(outgoing.datasets) as file, self._outbox.working_on(job_id):
             outgoing = await self._inputs.checked(outgoing)  # after the folders: what they lack needs no network
@@ -127,6 +131,14 @@ class Submitter:
             if not existed:
                 return self._answer(await self._send(job, outgoing, file), idempotent_hit=False, warning=warning)
         return await self._answer_again(job)
+
+    async def _tried(self, outgoing: Outgoing) -> Outgoing:
+        """``outgoing`` with a word on its webhook URL where that could not be tried. Raises ``WebhookUrlInvalid``."""
+        base = webhook_base(outgoing.webhook)
+        doubt = None if base is None or self._preflight is None else await self._preflight.check(base)
+        if doubt is None:
+            return outgoing
+        return msgspec.structs.replace(outgoing, webhook_doubt=f"The webhook URL {base} was not proven: {doubt}")
 
     async def estimate(self, request: SubmitRequest) -> Estimate | None:
         """What ``request`` would cost; ``None`` where nothing tells. Raises the submit's 400 errors."""

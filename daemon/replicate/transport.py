@@ -118,6 +118,9 @@ class Transport:
             raise TokenMissing(
                 "REPLICATE_API_TOKEN not set. Export it and restart, or save one with `tunerd token set`."
             )
+        wait = self._breaker.wait()
+        if wait and not urgent:
+            raise NotSent(f"Replicate has not answered the last calls; the next goes out in {math.ceil(wait)} s.")
         try:
             target = URL(url, encoded=True)
         except ValueError:
@@ -142,9 +145,13 @@ class Transport:
         except aiohttp.InvalidURL:
             raise ProviderError("Replicate named a URL that cannot be read; it was not followed.") from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as problem:
+            self._failed(explain(problem))
             raise NotSent(f"Replicate could not be reached: {explain(problem)}") from problem
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+            self._failed(explain(problem))
             raise Ambiguous(f"Replicate's answer was lost: {explain(problem)}") from problem
+        finally:
+            self._breaker.over()
 
     async def _attempt(
         self, method: str, url: URL, token: str, data: bytes | aiohttp.FormData | None, params: Mapping[str, str] | None
@@ -164,8 +171,16 @@ class Transport:
             log.debug("replicate.answer", method=method, path=url.path, status=response.status, bytes=len(body))
             return self._judge(response, body)
 
+    def _failed(self, reason: str) -> None:
+        if self._breaker.failed():
+            log.warning("replicate.not_answering", reason=reason)
+
     def _judge(self, response: aiohttp.ClientResponse, body: bytes) -> Answer:
         status = response.status
+        if status < 500:
+            self._breaker.answered()
+        else:
+            self._failed(f"it answers {status}")
         if 200 <= status < 300:
             return Answer(status, body)
         words = provider_words(status, body)

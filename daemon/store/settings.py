@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from secrets import token_hex
 from typing import Any
 
 import msgspec
@@ -49,6 +50,14 @@ class StoredSettings:
         """``False``: it was not stored."""
         statement = settings.delete().where(settings.c.key == key)
         return await self._database.write(lambda connection: connection.execute(statement).rowcount) > 0
+
+    async def daemon_id(self, now: float) -> str:
+        """What this daemon calls itself, with every node on its database; made up at the first use."""
+        known = await self.get("daemon_id")
+        if not isinstance(known, str):
+            known = token_hex(8)
+            await self.put({"daemon_id": known}, now=now)
+        return known
 
     async def destinations(self) -> list[DestinationConfig]:
         """Where finished jobs go; ``[local]`` until something else is stored."""

@@ -22,6 +22,7 @@ from .. import keys, tracing
 from ..core.addresses import AddressSet
 from ..core.events import EventKind
 from ..core.prediction import Prediction, parse_prediction
+from ..core.probe import is_probe
 from ..core.signature import LARGE_BYTES, TOLERANCE_SECONDS, Verdict, verify
 from ..errors import (
     IpNotAllowed,
@@ -62,6 +63,13 @@ class Received(msgspec.Struct):
     job_id: str | None
 
 
+class Probed(msgspec.Struct):
+    """The answer to a probe of our own, which is not stored: it came to the daemon of this name."""
+
+    status: Literal["probe"]
+    daemon: str
+
+
 async def receive(request: web.Request) -> web.Response:
     return await request.app[RECEIVER].receive(request)
 
@@ -74,6 +82,7 @@ class Receiver:
         self._clients = app[CLIENTS]
         self._effective = app[keys.EFFECTIVE]
         self._secrets = app[keys.WEBHOOK_SECRETS]
+        self._settings = app[keys.STORE].settings
         self._journal = app[keys.STORE].journal
         self._clock = app[keys.CLOCK]
         self._draining = app[keys.DRAINING]
@@ -106,6 +115,8 @@ class Receiver:
             self._admit(client)
             body = await self._bodies.read(request)
             event, prediction = await self._judge(request, body, client, traceparent)
+            if prediction is None and is_probe(event.webhook_id, body):
+                return await self._probed()
             with tracing.span("journal append", body_bytes=len(body)):
                 appended = await self._journal.append(event, prediction)
         except TunerdError as refused:
@@ -119,6 +130,11 @@ class Receiver:
         if span is not None:
             span.set(seq=appended.seq, event=appended.kind.value, job_id=appended.job_id, duplicate=appended.duplicate)
         return self._answer(appended)
+
+    async def _probed(self) -> web.Response:
+        self._outcomes.labels("probe").inc()
+        answer = Probed("probe", await self._settings.daemon_id(self._clock()))
+        return web.Response(body=_encoder.encode(answer), headers=_HEADERS)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False)
@@ -244,7 +260,7 @@ ENDPOINT = Endpoint(
     WEBHOOK_PATH,
     receive,
     "Where Replicate sends its events",
-    {200: Answer("The event is on disk, now or already", Received)},
+    {200: Answer("The event is on disk, now or already; or it was a probe of our own", (Received, Probed))},
     body={"type": "object", "description": "A prediction or training object. Kept byte for byte whatever it is."},
     params=(
         _header("webhook-id", "Unique for each event, the same when it is sent again"),

@@ -21,6 +21,7 @@ from tests.support.daemon import Daemon, running_daemon
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "8"))
 PATIENCE = 40  # seconds for a restarted daemon to put things right; the list is looked at twice, 5 s apart
 SUBMIT = "/api/cloud/jobs/submit"
+NOBODY = "https://0.0.0.0:9"  # leads nowhere, and not provably so
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ async def sandbox() -> Any:
 
 def variables(sandbox: Sandbox, *, webhooks: bool) -> dict[str, str]:
     base = {"REPLICATE_BASE_URL": sandbox.url, "REPLICATE_API_TOKEN": sandbox.api_token}
-    return base | ({"TUNERD_WEBHOOK_URL": "http://127.0.0.1:9"} if webhooks else {})
+    return base | ({"TUNERD_WEBHOOK_URL": NOBODY} if webhooks else {})
 
 
 # Without a webhook URL there is no marker: a job that may be at Replicate is told by its likeness.

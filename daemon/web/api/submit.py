@@ -29,7 +29,9 @@ from ..endpoint import Answer, Endpoint, Param
 
 
 class Submitted(msgspec.Struct, omit_defaults=True):
-    """``idempotent_hit``: the job was there already, nothing was sent."""
+    """``idempotent_hit``: the job was there already, nothing was sent. ``webhook_warning``: whether the webhook URL
+    leads here could not be told from here; what webhooks do not bring, polling does.
+    """
 
     success: bool
     job_id: str
@@ -41,6 +43,7 @@ class Submitted(msgspec.Struct, omit_defaults=True):
     idempotent_hit: bool
     data_left_out: list[LeftOut] = []
     data_notes: list[str] = []
+    webhook_warning: str | None = None
 
 
 class DryRun(msgspec.Struct):
