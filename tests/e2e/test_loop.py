@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from daemon.sandbox.server import Sandbox
-from tests.support.daemon import Daemon
+from tests.support.daemon import WAIT_SECONDS, Daemon
 
 
 async def submit(daemon: Daemon, *, model: str = "acme/shapes", **given: Any) -> str:
@@ -158,7 +158,9 @@ async def test_a_job_of_somebody_else_is_kept_and_delivered(daemon: Daemon, sand
         headers={"Authorization": f"Bearer {sandbox.api_token}"},
     ) as answer:
         provider_id = (await answer.json())["id"]
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not (await daemon.get("/api/cloud/jobs"))["jobs"]:  # noqa: ASYNC110 - a webhook sets no event here
+            await asyncio.sleep(0.05)
     job = await daemon.finished(provider_id)
     assert job["status"] == "completed"
     assert set(delivered_files(daemon, job["job_id"])) == {"model.safetensors"}

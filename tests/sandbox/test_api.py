@@ -204,6 +204,7 @@ async def test_a_training_is_canceled_before_it_starts(api: Api) -> None:
 
 async def test_lists_are_newest_first_in_pages_and_without_logs(api: Api, sandbox: Sandbox) -> None:
     sandbox.faults.page_size = 2
+    sandbox.faults.behaviour = {"stuck": True}  # a page looks the same at every look
     made = [(await api.predict("acme/hello", text=str(number)))["id"] for number in range(5)]
     pages = [await api.call("GET", "/v1/predictions")]
     while pages[-1]["next"]:
