@@ -19,6 +19,7 @@ from .delivery.checking import check_destination
 from .delivery.destinations.base import types as destination_types
 from .errors import Misconfigured
 from .metrics import Metrics
+from .reloading import Reloader
 from .replicate.client import ReplicateClient
 from .replicate.feeds import StatusFeed
 from .replicate.preflight import Preflight
@@ -29,7 +30,7 @@ from .replicate.webhook_secret import WebhookSecrets
 from .store.effective import EffectiveSettings
 from .store.records import Job
 from .store.store import Store
-from .web.application import WebParts, begin_drain, make_app
+from .web.application import WebParts, drain, make_app, settings_changed
 
 if TYPE_CHECKING:
     from .delivery.workflow import DeliveryWorker
@@ -47,19 +48,26 @@ class Parts:
 
     web: web.Application
     background: dict[str, Callable[[], Awaitable[Any]]]
+    reload: Callable[[], list[str]]
+    alive: Callable[[], Awaitable[object]]  # comes back unless the store hangs
 
     def start_background(self) -> list[asyncio.Task[Any]]:
         """Start what runs behind the receiver. None of these tasks ever ends while all is well."""
         return [asyncio.create_task(_run(run), name=name) for name, run in self.background.items()]
 
-    def drain(self) -> None:
-        """Take no more events, let streams end."""
-        begin_drain(self.web)
+    async def drain(self, leave: Callable[[], Awaitable[None]]) -> None:
+        """Let streams end while ``leave`` waits for the requests in progress; then take no more events."""
+        await drain(self.web, leave)
 
 
 @asynccontextmanager
-async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
-    """Everything that ``settings`` ask for, open and wired. Raises ``Misconfigured`` where it cannot be opened."""
+async def open_parts(
+    settings: Settings, reread: Callable[[], Settings], listening: tuple[str, ...] = ()
+) -> AsyncIterator[Parts]:
+    """Everything that ``settings`` ask for, open and wired. Raises ``Misconfigured`` where it cannot be opened.
+
+    ``reread`` gives the settings anew, for a reload; ``listening`` are the addresses to tell.
+    """
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
@@ -74,6 +82,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         tokens = TokenSource(settings, store.secrets)
         client = ReplicateClient(session, tokens.get, settings.replicate_base_url, metrics=metrics)
         secrets = WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=time.time)
+        status_feed = StatusFeed(session, settings.status_url, time.time)
         preflight = Preflight(session, secrets, lambda: store.settings.daemon_id(time.time()), now=time.time)
         submitter = Submitter(
             store,
@@ -86,34 +95,42 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         )
         background: dict[str, Callable[[], Awaitable[Any]]] = {"journal": store.wait_failed}
         wake_delivery: Callable[[], None] = _nothing
+        hooks: list[Callable[[], None]] = [
+            effective.settings_changed,
+            lambda: secrets.pin(settings.webhook_secret),
+            lambda: setattr(status_feed, "url", settings.status_url),
+        ]
+        reloader = Reloader(settings, reread, hooks)
         if settings.role != "ingest":
             reconciler = Reconciler(
                 store, client, submitter, interval=settings.reconcile_seconds, now=time.time, metrics=metrics
             )
             worker = await stack.enter_async_context(_delivery(settings, store, session, client, metrics))
             background |= {"reconcile": reconciler.run, "delivery": worker.watch}
+            hooks.append(lambda: setattr(reconciler, "interval", settings.reconcile_seconds))
             background["delivery wake-up"] = lambda: _wake_on_events(store, worker)
             wake_delivery = worker.wake
-        yield Parts(
-            web=make_app(
-                WebParts(
-                    settings=settings,
-                    store=store,
-                    effective=effective,
-                    client=client,
-                    tokens=tokens,
-                    webhook_secrets=secrets,
-                    submitter=submitter,
-                    status_feed=StatusFeed(session, settings.status_url, time.time),
-                    destination_types=destination_types(),
-                    check_destination=lambda config: check_destination(config, store, settings),
-                    checks={"store": store.ping, "webhook_secret": lambda: _secret_known(secrets)},
-                    wake_delivery=wake_delivery,
-                    metrics=metrics,
-                )
-            ),
-            background=background,
+        served = make_app(
+            WebParts(
+                settings=settings,
+                store=store,
+                effective=effective,
+                client=client,
+                tokens=tokens,
+                webhook_secrets=secrets,
+                submitter=submitter,
+                status_feed=status_feed,
+                destination_types=destination_types(),
+                check_destination=lambda config: check_destination(config, store, settings),
+                checks={"store": store.ping, "webhook_secret": lambda: _secret_known(secrets)},
+                wake_delivery=wake_delivery,
+                metrics=metrics,
+                reload=reloader.reload,
+                listening=listening,
+            )
         )
+        hooks.append(lambda: settings_changed(served))
+        yield Parts(web=served, background=background, reload=reloader.reload, alive=store.ping)
 
 
 def _delivery(

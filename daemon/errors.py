@@ -184,6 +184,18 @@ class Misconfigured(TunerdError):
     code, status, title = "misconfigured", 500, "The configuration is not valid"
 
 
+class ConfigurationInvalid(TunerdError):
+    """A reload found a configuration that is not valid; the one in force stays."""
+
+    code, status, title = "misconfigured", 400, "The configuration is not valid"
+
+
+class ReloadRefused(TunerdError):
+    """A reload would change what only a restart can change; ``settings`` names it."""
+
+    code, status, title = "restart_needed", 409, "This needs a restart"
+
+
 class DatabaseInUse(Misconfigured):
     title = "Another process has this database open"
 

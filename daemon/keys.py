@@ -6,7 +6,7 @@ Types are imported for the type checker only, so that this file may name every p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -38,8 +38,12 @@ CHECK_DESTINATION: web.AppKey[Callable[[DestinationConfig], Awaitable[Checked]]]
 CHECKS: web.AppKey[Mapping[str, Check]] = web.AppKey("checks")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
 CLOCK: web.AppKey[Callable[[], float]] = web.AppKey("clock")  # unix seconds
+RELOAD: web.AppKey[Callable[[], list[str]]] = web.AppKey("reload")  # the names of what changed
+LISTENING: web.AppKey[Sequence[str]] = web.AppKey("listening")  # addresses, as printed at start
 WAKE_DELIVERY: web.AppKey[Callable[[], None]] = web.AppKey("wake_delivery")
-# Set once, at SIGTERM: the receiver answers 503 and every event stream ends.
+# Set once, at SIGTERM: every event stream ends. Events are still taken on the connections that are open.
 DRAINING: web.AppKey[asyncio.Event] = web.AppKey("draining")
+# Set once, when the store is about to be closed: the receiver answers 503.
+CLOSING: web.AppKey[asyncio.Event] = web.AppKey("closing")
 # The handlers of open event streams: the drain ends those that a stalled client holds up.
 STREAMS: web.AppKey[set[asyncio.Task[object]]] = web.AppKey("streams")

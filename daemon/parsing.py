@@ -106,17 +106,20 @@ def networks(value: Any) -> tuple[str, ...]:
 
 
 def listeners(value: Any) -> tuple[str, ...]:
-    """``HOST:PORT``, ``[::1]:PORT`` or ``unix:/path``, at least one."""
+    """``HOST:PORT``, ``[::1]:PORT`` or ``unix:/path``, at least one; ``proxy://`` before it asks for PROXY headers."""
     found = tuple(items(value))
     if not found:
         raise ValueError("at least one address is expected")
     for entry in found:
-        split_listener(entry)
+        split_listener(entry.removeprefix(PROXY_PREFIX))
     return found
 
 
+PROXY_PREFIX = "proxy://"  # of a listener whose connections begin with a PROXY protocol header
+
+
 def split_listener(entry: str) -> tuple[str, int] | Path:
-    """One listener as ``(host, port)`` or the path of a unix socket."""
+    """One listener, without ``proxy://``, as ``(host, port)`` or the path of a unix socket."""
     if entry.startswith("unix:"):
         socket_path = Path(entry.removeprefix("unix:"))
         if not socket_path.is_absolute():

@@ -18,6 +18,7 @@ _DAEMON, _JOBS, _EVENTS, _ACCOUNT = "The daemon", "Jobs", "Events and webhooks",
 # name, where it is, its group, its one line: the first line of the function's own docstring, as a test checks.
 COMMANDS = (
     ("serve", "serve:serve", _DAEMON, "Run the daemon: receiver, API, web page and delivery workers."),
+    ("reload", "reload:reload", _DAEMON, "Have the daemon read its configuration again."),
     ("demo", "demo:demo", _DAEMON, "Show the whole loop: sandbox, daemon, one training, its file."),
     ("sandbox", "sandbox:sandbox", _DAEMON, "Run a simulated Replicate that a daemon can be pointed at."),
     ("version", "version:version", _DAEMON, "Print the version."),

@@ -10,7 +10,10 @@ from cyclopts import Parameter
 
 def serve(
     *,
-    listen: Annotated[list[str] | None, Parameter(help="HOST:PORT, [::1]:PORT or unix:/path; repeatable.")] = None,
+    listen: Annotated[
+        list[str] | None,
+        Parameter(help="HOST:PORT, [::1]:PORT or unix:/path, proxy:// before it for PROXY headers; repeatable."),
+    ] = None,
     role: Annotated[
         Literal["all", "ingest", "worker"] | None, Parameter(help="Which half of the work this process does.")
     ] = None,
@@ -29,7 +32,7 @@ def serve(
 
     Settings come from flags, then the environment (TUNERD_…, REPLICATE_API_TOKEN), then the TOML file. It prints
     "tunerd ready on http://HOST:PORT" on standard output once it answers; logs go to standard error. SIGTERM drains
-    and ends it.
+    and ends it; SIGHUP reads the configuration again (tunerd reload).
 
     For example:
 
@@ -37,7 +40,7 @@ def serve(
       tunerd serve --listen 127.0.0.1:8080 --listen unix:/run/tunerd/socket
       tunerd serve --webhook-url https://tuner.example.com
     """
-    from ..config import load_settings
+    from ..config import Settings, load_settings
 
     given = {
         "listen": listen or None,
@@ -49,10 +52,14 @@ def serve(
         "log_format": log_format,
     }
     flags = {key: value for key, value in given.items() if value is not None}
-    settings = load_settings(flags, config_file=config)
+
+    def read() -> Settings:
+        return load_settings(flags, config_file=config)
+
+    settings = read()
     from ..serve import run  # after the settings: a wrong one is told without waiting for these imports
 
-    return run(settings)
+    return run(settings, read)
 
 
 def _absolute(path: Path | None) -> str | None:

@@ -45,7 +45,7 @@ class StatusFeed:
 
     def __init__(self, session: aiohttp.ClientSession, url: str, clock: Callable[[], float]) -> None:
         self._session = session
-        self._url = url
+        self.url = url
         self._clock = clock
         self._lock = asyncio.Lock()
         self._known: ProviderStatus | None = None
@@ -71,7 +71,7 @@ class StatusFeed:
         try:
             async with (
                 asyncio.timeout(TIMEOUT_SECONDS),
-                self._session.get(self._url, headers={"Accept": "application/json"}, max_redirects=3) as answer,
+                self._session.get(self.url, headers={"Accept": "application/json"}, max_redirects=3) as answer,
             ):
                 if answer.status != 200:
                     return _unknown(f"The status page answered {answer.status}.")

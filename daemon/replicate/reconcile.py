@@ -50,7 +50,7 @@ class Reconciler:
         self._store = store
         self._client = client
         self._submitter = submitter
-        self._interval = interval
+        self.interval = interval
         self._now = now
         self._paused_until = 0.0
         self._told_no_token = False
@@ -64,7 +64,7 @@ class Reconciler:
             except TunerdError as problem:
                 log.warning("reconcile.round_failed", reason=problem.detail)
             self._round.set(self._now())
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(self.interval)
 
     async def check_all(self) -> int:
         """Ask for every job that is due; how many brought something new."""
@@ -109,16 +109,16 @@ class Reconciler:
                 if not self._told_no_token:
                     log.warning("reconcile.no_token", reason=problem.detail)
                 self._told_no_token = True
-                self._pause(self._interval)
+                self._pause(self.interval)
             case Throttled():
                 log.info("reconcile.throttled", seconds=problem.wait)
                 self._pause(_THROTTLED_PAUSE if problem.wait is None else problem.wait)
             case NotSent():
                 log.warning("reconcile.unreachable", reason=problem.detail)
-                self._pause(min(self._interval, _THROTTLED_PAUSE))
+                self._pause(min(self.interval, _THROTTLED_PAUSE))
             case ProviderError() if problem.extra.get("provider_status") in {401, 403}:
                 log.warning("reconcile.refused", reason=problem.detail)
-                self._pause(self._interval)
+                self._pause(self.interval)
             case ProviderError() | ProviderUnavailable():
                 await self._back_off(job, problem.detail)
             case NotReady():
@@ -164,7 +164,7 @@ class Reconciler:
         # The delay before is in the row, so that a restart does not begin anew.
         before = (job.check_after or 0.0) - (job.checked_at or 0.0) if job.check_after is not None else 0.0
         longest = _LONGEST_BACKOFF if now - job.updated_at < _PATIENT_AFTER else _HOURLY
-        delay = min(longest, max(self._interval, 2 * before))
+        delay = min(longest, max(self.interval, 2 * before))
         log.info(
             "reconcile.back_off", job_id=job.job_id, provider_job_id=job.provider_job_id, seconds=delay, reason=reason
         )

@@ -22,11 +22,14 @@ class TokenSource:
     """One place that knows the token. The store is asked once; ``put`` and ``delete`` keep the answer current."""
 
     def __init__(self, settings: Settings, secrets: Secrets) -> None:
-        self._pinned = (settings.replicate_api_token or "").strip() or None
-        self._pinned_by = settings.pinned("replicate_api_token") or "environment"
+        self._settings = settings
         self._secrets = secrets
         self._stored: str | None = None
         self._loaded = False
+
+    @property
+    def _pinned(self) -> str | None:
+        return (self._settings.replicate_api_token or "").strip() or None
 
     async def get(self) -> str | None:
         """The token in force."""
@@ -49,11 +52,14 @@ class TokenSource:
         token = await self.get()
         return token[-4:] if token and len(token) >= 12 else None
 
+    def _pinned_by(self) -> str:
+        return self._settings.pinned("replicate_api_token") or "environment"
+
     async def put(self, value: object, *, now: float) -> None:
         """Save a token. Raises ``SettingPinned`` or ``TokenInvalidFormat``."""
         if self._pinned is not None:
             raise SettingPinned(
-                f"The token comes from the {self._pinned_by} and cannot be changed here. "
+                f"The token comes from the {self._pinned_by()} and cannot be changed here. "
                 "Unset REPLICATE_API_TOKEN there, restart, and save it again.",
                 field="api_token",
             )
@@ -68,7 +74,7 @@ class TokenSource:
         deleted = await self._secrets.delete(_NAME)
         self._stored, self._loaded = None, True
         if not deleted:
-            where = "" if self._pinned is None else f" The one in force comes from the {self._pinned_by}."
+            where = "" if self._pinned is None else f" The one in force comes from the {self._pinned_by()}."
             raise TokenNotStored(f"There is no saved token to delete.{where}")
 
 

@@ -51,7 +51,7 @@ class WebhookSecrets:
         *,
         now: Callable[[], float],
     ) -> None:
-        self._pinned = tuple(decode_webhook_secret(secret) for secret in pinned)
+        self.pin(pinned)
         self._client = client
         self._token_source = token_source
         self._secrets = secrets
@@ -60,6 +60,10 @@ class WebhookSecrets:
         self._loaded = False
         self._failed_at: float | None = None
         self._fetching: asyncio.Task[tuple[bytes, ...]] | None = None
+
+    def pin(self, secrets: tuple[str, ...]) -> None:
+        """Use these from now on, and none of Replicate's; with none of these, Replicate's."""
+        self._pinned = tuple(decode_webhook_secret(secret) for secret in secrets)
 
     async def get(self) -> tuple[bytes, ...]:
         """The HMAC keys, current one first. Raises ``NotReady`` where they cannot be known now."""

@@ -73,20 +73,32 @@ class EffectiveSettings:
 
     def __init__(self, settings: Settings, stored: StoredSettings) -> None:
         self._stored = stored
-        self._zone = settings.time_zone
-        self._start: dict[str, Any] = {key: getattr(settings, key) for key in READERS}
-        self._pinned = {key: origin for key in READERS if (origin := settings.pinned(key)) is not None}
+        self._settings = settings
+        self._take_settings()
         self._values = self._start
+        self._last_stored: dict[str, Any] = {}  # as last read, readable or not
         self._stale_at = float("inf")  # in loop.time(); nothing to refresh before the first load
         self._refreshing: asyncio.Task[None] | None = None
         self._unreadable: set[str] = set()  # told about once
         self._changes = 0  # our own; a read that began before one must not undo it
+
+    def _take_settings(self) -> None:
+        settings = self._settings
+        self._zone = settings.time_zone
+        self._start: dict[str, Any] = {key: getattr(settings, key) for key in READERS}
+        self._pinned = {key: origin for key in READERS if (origin := settings.pinned(key)) is not None}
+
+    def settings_changed(self) -> None:
+        """Take over what the settings say now; what is stored counts as before where nothing pins it."""
+        self._take_settings()
+        self._values = self._start | self._readable(self._last_stored)
 
     async def load(self) -> None:
         """Read what is stored."""
         changes = self._changes
         stored = await self._stored.all()
         if changes == self._changes:
+            self._last_stored = dict(stored)
             self._values = self._start | self._readable(stored)
         self._stale_at = asyncio.get_running_loop().time() + REFRESH_SECONDS
 
@@ -138,6 +150,7 @@ class EffectiveSettings:
                 raise SettingPinned(f"{key} is given by the {self._pinned[key]}: change or remove it there.", field=key)
         await self._stored.put(parsed, now=now)
         self._changes += 1
+        self._last_stored |= parsed
         changed = {key: self._start[key] if value is None else value for key, value in parsed.items()}
         self._values = {**self._values, **changed}
         return self.warnings()

@@ -27,8 +27,17 @@ class Clients:
     """Finds the client behind a request, believing ``trusted`` proxies."""
 
     def __init__(self, trusted: AddressSet) -> None:
+        self.trust(trusted)
+
+    def trust(self, trusted: AddressSet) -> None:
+        """Believe these proxies from now on."""
         self._trusted = trusted
         self._find = lru_cache(_REMEMBERED)(self._find_anew)
+
+    def trusts_peer(self, peer: str | None) -> bool:
+        """Whether ``peer`` is a proxy that is believed; a unix socket (``None``) has only a proxy behind it."""
+        address = parse_address(peer) if peer else None
+        return peer is None or (address is not None and address in self._trusted)
 
     def of(self, request: web.BaseRequest) -> Client:
         """Raises ``ForwardedInvalid`` where a trusted proxy's ``X-Forwarded-For`` cannot be read."""
@@ -42,9 +51,7 @@ class Clients:
 
     def trusts(self, request: web.BaseRequest) -> bool:
         """Whether the request's connection comes from a trusted proxy. A unix socket has no other use."""
-        peer = peer_of(request)
-        address = parse_address(peer) if peer else None
-        return peer is None or (address is not None and address in self._trusted)
+        return self.trusts_peer(peer_of(request))
 
     def forwarded_proto(self, request: web.BaseRequest) -> str | None:
         """``http`` or ``https``, as the trusted proxy right before us says; ``None`` where none does."""
@@ -69,3 +76,7 @@ CLIENTS: web.AppKey[Clients] = web.AppKey("clients")
 
 def set_up(app: web.Application) -> None:
     app[CLIENTS] = Clients(AddressSet(app[keys.SETTINGS].trusted_proxies))
+
+
+def settings_changed(app: web.Application) -> None:
+    app[CLIENTS].trust(AddressSet(app[keys.SETTINGS].trusted_proxies))

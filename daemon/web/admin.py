@@ -19,6 +19,7 @@ from ..core.addresses import parse_address
 from ..errors import CrossSite, Unauthorized
 from ..parsing import is_loopback_host
 from .address import peer_of
+from .proxied import ProxiedHandler
 
 # In lower case. The contract's list, and what else proxies and tunnels add on their way.
 _FORWARDING = frozenset(
@@ -50,6 +51,8 @@ def require_admin(request: web.Request) -> None:
 
 def straight_from_loopback(request: web.Request) -> bool:
     """Whether a program on this machine sent it, with no proxy or tunnel between."""
+    if isinstance(request.protocol, ProxiedHandler):
+        return False  # a proxy sent it, whomever it speaks for
     peer = peer_of(request)
     address = parse_address(peer) if peer else None
     if address is None or not address.is_loopback or not is_loopback_host(_host_name(request)):

@@ -21,9 +21,9 @@ from ..replicate.webhook_secret import WebhookSecrets
 from ..store.effective import EffectiveSettings
 from ..store.records import DestinationConfig
 from ..store.store import Store
-from . import health, metrics, middleware, openapi, pages, receiver
+from . import address, health, metrics, middleware, openapi, pages, receiver
 from .answers import API_BODY_BYTES
-from .api import costs, events, jobs, logs, providers, publishing, sessions, status, submit
+from .api import costs, events, jobs, logs, process, providers, publishing, sessions, status, submit
 from .endpoint import Endpoint
 from .health import Check
 from .sse import end_streams
@@ -45,13 +45,29 @@ class WebParts:
     check_destination: Callable[[DestinationConfig], Awaitable[Checked]]
     checks: Mapping[str, Check] = field(default_factory=dict)
     wake_delivery: Callable[[], None] = lambda: None
+    reload: Callable[[], list[str]] = list
+    listening: tuple[str, ...] = ()
     clock: Callable[[], float] = time.time
     metrics: Metrics = field(default_factory=Metrics)
 
 
 def endpoints() -> tuple[Endpoint, ...]:
     """Every route."""
-    groups = (jobs, submit, events, logs, providers, costs, publishing, sessions, status, health, metrics, openapi)
+    groups = (
+        jobs,
+        submit,
+        events,
+        logs,
+        providers,
+        costs,
+        publishing,
+        sessions,
+        status,
+        process,
+        health,
+        metrics,
+        openapi,
+    )
     return (receiver.ENDPOINT, *(endpoint for group in (*groups, *pages.GROUPS) for endpoint in group.ENDPOINTS))
 
 
@@ -72,7 +88,10 @@ def make_app(parts: WebParts) -> web.Application:
     app[keys.METRICS] = parts.metrics
     app[keys.CLOCK] = parts.clock
     app[keys.WAKE_DELIVERY] = parts.wake_delivery
+    app[keys.RELOAD] = parts.reload
+    app[keys.LISTENING] = parts.listening
     app[keys.DRAINING] = asyncio.Event()
+    app[keys.CLOSING] = asyncio.Event()
     app[keys.STREAMS] = set()
     middleware.set_up(app)
     receiver.set_up(app)
@@ -89,7 +108,20 @@ def make_app(parts: WebParts) -> web.Application:
     return app
 
 
+def settings_changed(app: web.Application) -> None:
+    """Other values are in force: what was made of the old ones is made anew."""
+    address.settings_changed(app)
+    receiver.settings_changed(app)
+
+
+async def drain(app: web.Application, leave: Callable[[], Awaitable[None]]) -> None:
+    """Let every stream end while ``leave`` waits for the requests in progress; from then on take no more events."""
+    begin_drain(app)
+    await asyncio.gather(leave(), end_streams(app))
+    app[keys.CLOSING].set()
+
+
 def begin_drain(app: web.Application) -> None:
-    """Take no more events, and let every stream end."""
+    """Let every stream end."""
     app[keys.DRAINING].set()
     app[keys.STORE].journal.notify()

@@ -22,6 +22,10 @@ from .problem import from_http, internal_error, problem
 HEADERS_SECONDS = 15.0  # from the connection, or from a request's first byte, to the end of its headers
 BODY_SECONDS = 60.0  # from the end of the headers to the end of the body
 
+# While the server leaves (``leaving.py``), after so many seconds of it:
+IDLE_SECONDS = 1.0  # an idle connection is closed: who uses it at all mostly does so within a second
+FIRST_SECONDS = 5.0  # so is one that has not brought a request yet: it was made to bring one
+
 log = structlog.get_logger()
 
 
@@ -127,9 +131,19 @@ class DeadlineHandler(RequestHandler):
         log.error("request failed outside of the application", status=status, exc_info=exc)
         return problem(internal_error(), close=True)
 
+    def may_leave(self, since: float) -> bool:
+        """Whether it may be closed when its server has been leaving for ``since`` seconds: nothing is under way."""
+        if self._messages or self._waiter is None or self._waiter.done():
+            return False
+        if not self._heads:
+            return since >= FIRST_SECONDS
+        return not self._limit and since >= IDLE_SECONDS
+
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
+        if getattr(self._manager, "leaving", False):
+            resp.force_close()
         if isinstance(resp, web.HTTPException) and resp.status >= web.HTTPBadRequest.status_code:
             resp = problem(from_http(resp, request.path))  # an Expect header that nobody meets
         return await super().finish_response(request, resp, start_time)

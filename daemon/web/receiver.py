@@ -19,6 +19,7 @@ from aiohttp import web
 from multidict import istr
 
 from .. import keys, tracing
+from ..config import Settings
 from ..core.addresses import AddressSet
 from ..core.events import EventKind
 from ..core.prediction import Prediction, parse_prediction
@@ -85,7 +86,7 @@ class Receiver:
         self._settings = app[keys.STORE].settings
         self._journal = app[keys.STORE].journal
         self._clock = app[keys.CLOCK]
-        self._draining = app[keys.DRAINING]
+        self._closing = app[keys.CLOSING]
         self._wake_delivery = app[keys.WAKE_DELIVERY]
         self._refusals = app[REFUSALS]
         self._rejected = app[REJECTED]
@@ -93,10 +94,13 @@ class Receiver:
         self._outcomes = app[keys.METRICS].webhook_requests
         self._accepted = {kind: self._outcomes.labels(kind.value) for kind in EventKind}
         self._duplicate = self._outcomes.labels("duplicate")
-        self._rate = RateLimit(settings.webhook_rate_per_second)
-        self._bodies = Bodies(settings.max_body_mib)
+        self.limit_to(settings)
         self._allowed = AddressSet(())
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
+
+    def limit_to(self, settings: Settings) -> None:
+        self._rate = RateLimit(settings.webhook_rate_per_second)
+        self._bodies = Bodies(settings.max_body_mib)
 
     async def receive(self, request: web.Request) -> web.Response:
         traceparent = tracing.checked(request.headers.get(_TRACEPARENT))
@@ -167,7 +171,7 @@ class Receiver:
                 "More requests came from this address than webhook_rate_per_second lets in. Send it again later.",
                 retry_after=math.ceil(excess),
             )
-        if self._draining.is_set():
+        if self._closing.is_set():
             raise NotReady("The daemon is stopping. Send it again.", retry_after=_DRAIN_RETRY_SECONDS)
 
     async def _judge(
@@ -239,6 +243,10 @@ def _stale(signed: Signed, now: float) -> TimestampOutOfTolerance:
         f"The signature holds, but webhook-timestamp {str(signed.timestamp)[:30]!r} is not within "
         f"{TOLERANCE_SECONDS:g} s of this machine's clock ({now:.0f}). If that repeats, set the clock (NTP)."
     )
+
+
+def settings_changed(app: web.Application) -> None:
+    app[RECEIVER].limit_to(app[keys.SETTINGS])
 
 
 def set_up(app: web.Application) -> None:

@@ -11,6 +11,7 @@ from ..parsing import WEBHOOK_PATH
 from .address import CLIENTS
 from .deadlines import BODY_SECONDS, HEADERS_SECONDS, DeadlineHandler
 from .middleware import guarded
+from .proxied import ProxiedHandler
 from .receiver import RECEIVER
 
 _Handle = Callable[[Any], Awaitable[web.StreamResponse]]
@@ -18,21 +19,39 @@ _Handle = Callable[[Any], Awaitable[web.StreamResponse]]
 # An idle connection: longer than the proxies in front keep theirs (nginx 60 s, Traefik 90 s, Caddy 120 s), so that it
 # is the proxy that closes, and no request meets a closing connection.
 KEEPALIVE_SECONDS = 150.0
-SHUTDOWN_SECONDS = 20.0  # for requests in progress; systemd sends SIGKILL after 90 s
+SHUTDOWN_SECONDS = 2.0  # for what is in progress still after ``leave``
 LINGER_SECONDS = 5.0  # to read on after a refusal, so that the client gets to see it
 
 
-class _Server(web.Server):
+class Server(web.Server):
     """aiohttp's server, with our handler for each connection."""
+
+    leaving = False  # set by ``leave``: every answer is its connection's last
 
     def __call__(self) -> DeadlineHandler:
         return DeadlineHandler(self, loop=self._loop, **self._kwargs)
 
 
+class ProxiedSite(web.SockSite):
+    """A listener on which every connection begins with a PROXY header."""
+
+    async def start(self) -> None:
+        await web.BaseSite.start(self)
+        runner = self._runner
+        assert isinstance(runner, _Runner)
+        server = runner.server
+        assert isinstance(server, Server)
+
+        def handler() -> ProxiedHandler:
+            return ProxiedHandler(server, loop=server._loop, app=runner.app, **server._kwargs)  # noqa: SLF001 - as below
+
+        self._server = await server._loop.create_server(handler, sock=self._sock, backlog=self._backlog)  # noqa: SLF001
+
+
 class _Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return _Server(
+        return Server(
             _with_shortcut(self.app, made.request_handler),
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from daemon.web.application import begin_drain
+from daemon import keys
 from daemon.web.receiver import RECEIVER
 from tests.support.signed import OTHER_SECRET, PATH, SECRET, Raw, prediction, request_bytes, signed
 from tests.support.webapp import Served, running_app
@@ -222,8 +222,8 @@ async def test_a_client_that_leaves_half_way_is_no_fault_of_ours(
     assert "request failed" not in written.out + written.err
 
 
-async def test_draining(served: Served) -> None:
-    begin_drain(served.app)
+async def test_closing(served: Served) -> None:
+    served.app[keys.CLOSING].set()
     async with served.session.post(served.url + PATH, data=b"{}", headers=signed(b"{}")) as answer:
         assert answer.status == 503
         assert int(answer.headers["Retry-After"]) > 0
