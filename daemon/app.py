@@ -27,6 +27,7 @@ from .replicate.reconcile import Reconciler
 from .replicate.submit import Submitter
 from .replicate.token import TokenSource
 from .replicate.webhook_secret import WebhookSecrets
+from .store.care.housekeeping import kept_days
 from .store.effective import EffectiveSettings
 from .store.records import Job
 from .store.store import Store
@@ -71,7 +72,7 @@ async def open_parts(
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
-            Store.open(settings.database_url, settings.data_dir, secret_key=_credential("tunerd.key"), metrics=metrics)
+            Store.open(settings.database_url, settings.data_dir, secret_key=credential("tunerd.key"), metrics=metrics)
         )
         metrics.describe(role=settings.role, store=store.kind)
         effective = EffectiveSettings(settings, store.settings)
@@ -109,6 +110,7 @@ async def open_parts(
             background |= {"reconcile": reconciler.run, "delivery": worker.watch}
             hooks.append(lambda: setattr(reconciler, "interval", settings.reconcile_seconds))
             background["delivery wake-up"] = lambda: _wake_on_events(store, worker)
+            background["housekeeping"] = store.housekeeper(kept_days(settings), time.time).run
             wake_delivery = worker.wake
         served = make_app(
             WebParts(
@@ -158,7 +160,7 @@ async def _secret_known(secrets: WebhookSecrets) -> str:
     return f"{len(await secrets.get())} known"
 
 
-def _credential(name: str) -> bytes | None:
+def credential(name: str) -> bytes | None:
     """A secret that the service manager passed in (``LoadCredential=``), without trailing blanks."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if not folder:

@@ -52,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cost_limit_period: str
     cost_limit_action: str
     time_zone: ZoneInfo | None  # whose days a cost limit counts; None: the process' own
+    keep_days: int | None  # of a finished job with all that belongs to it; None: for ever
+    keep_bodies_days: int | None  # of a finished job's event bodies that nothing needs any more; None: for ever
     log_format: str
     origin: dict[str, Origin]
 
@@ -111,6 +113,9 @@ def _options(environ: Mapping[str, str]) -> dict[str, Option]:
         ),
         "cost_limit_action": Option("TUNERD_COST_LIMIT_ACTION", parsing.one_of("warn", "block"), "warn"),
         "time_zone": Option("TUNERD_TIME_ZONE", parsing.time_zone, None),
+        # A cost limit may count a month's jobs (store/care/prune.py): they are there for so long at least.
+        "keep_days": Option("TUNERD_KEEP_DAYS", parsing.integer(31, 36_500), None),
+        "keep_bodies_days": Option("TUNERD_KEEP_BODIES_DAYS", parsing.integer(1, 36_500), None),
         "log_format": Option("TUNERD_LOG_FORMAT", parsing.one_of("auto", "json", "console"), "auto"),
     }
 

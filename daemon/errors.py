@@ -172,6 +172,10 @@ class ProviderError(TunerdError):
 # -- start and storage ---------------------------------------------------------------------
 
 
+class BodyPruned(TunerdError):
+    code, status, title = "body_pruned", 410, "The body was pruned"
+
+
 class JournalDamaged(TunerdError):
     """A stored body is not what was received: the disk or the file is damaged."""
 

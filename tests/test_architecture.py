@@ -34,7 +34,8 @@ ROOMS = {
     "reloading": LEAVES | {"config"},
     "app": BELOW_STORE | {"store", "replicate", "delivery", "keys", "web", "logs", "reloading"},
     "serve": BELOW_STORE | {"app", "web", "logs", "systemd", "listeners", "ownership", "keys"},
-    "cli": {*BELOW_STORE, "serve", "app", "sandbox", "logs", "ownership"},
+    # Commands on the stored data work on the store itself, with or without a daemon.
+    "cli": {*BELOW_STORE, "serve", "app", "sandbox", "logs", "ownership", "store", "replicate"},
     "__main__": {"cli"},
     "__init__": set[str](),
 }

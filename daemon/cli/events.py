@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ from typing import Annotated, Any, BinaryIO
 from cyclopts import App, Parameter
 
 from . import output
+from .care import Config, DatabaseUrl, DataDir
 from .client import Answer, Client, job_path
-from .exits import Failed, Usage
+from .exits import ApiProblem, Failed, Usage
 from .options import Json
 
 PAGE = 200
@@ -23,12 +25,14 @@ Job = Annotated[str | None, Parameter(help="Only this job's events.")]
 From = Annotated[int, Parameter(name="--from", help="Begin with this sequence number.")]
 To = Annotated[int | None, Parameter(help="End with this sequence number.")]
 
-app = App(name="events", help="Show, verify and export what the journal holds.")
+app = App(name="events", help="Show, verify, export, replay and rebuild the journal.")
+app.command("daemon.cli.replay:replay", name="replay")
+app.command("daemon.cli.rebuild:rebuild", name="rebuild")
 
 
 @app.default
 def _missing() -> int:
-    raise Usage("events: show, verify or export is expected.\nTry: tunerd events --help")
+    raise Usage("events: show, verify, export, replay or rebuild is expected.\nTry: tunerd events --help")
 
 
 @app.command
@@ -51,7 +55,7 @@ def show(
     if raw:
         sys.stdout.buffer.write(answer.body)
         return 0
-    row = next((row for row in _rows(client, None, seq, seq)), None)
+    row = next((row for row in rows_of(client, None, seq, seq)), None)
     if as_json:
         output.print_json(_document(row or {"seq": seq}, answer))
         return 0
@@ -78,28 +82,47 @@ def verify(
     job: Job = None,
     from_: From = 1,
     to: To = None,
+    local: Annotated[
+        bool, Parameter(help="Read the daemon's database rather than ask the daemon, and check all of it.")
+    ] = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
     as_json: Json = False,
 ) -> int:
     """Verify the stored events' signatures again, on this machine.
 
-    Exits with 1 where one does not match. Events that were polled carry no signature and are passed over.
+    Exits with 1 where one does not match. Events that were polled carry no signature and are passed over. With
+    --local, run as the daemon's user (it may run meanwhile), every body is rebuilt and its checksum compared,
+    signatures are checked with the secrets that the daemon knows as well, and the jobs' rows with what their events
+    tell; exits with 1 where anything is wrong.
 
     For example:
 
       tunerd events verify --secret whsec_…
+      tunerd events verify --local
     """
     from .sign import keys_of, matches
 
+    if local:
+        from .verify_local import verify_local
+
+        if seq is not None or job is not None or from_ != 1 or to is not None:
+            raise Usage("events verify: --local checks everything; leave SEQ, --job, --from and --to out.")
+        return verify_local(secret, config, data_dir, database_url, as_json=as_json)
     keys = keys_of(secret)
     client = Client.from_environment()
     if seq is not None:
         from_, to = seq, seq
-    counts = {"valid": 0, "invalid": 0, "unsigned": 0}
-    for row in _rows(client, job, from_, to):
-        answer = _body(client, row["seq"])
-        headers = _headers(answer)
+    counts = {"valid": 0, "invalid": 0, "unsigned": 0, "pruned": 0}
+    for row in rows_of(client, job, from_, to):
+        answer = body_of(client, row["seq"])
+        headers = {} if answer is None else _headers(answer)
         signed = all(headers.get(name) for name in SIGNED_HEADERS)
-        verdict = "unsigned" if not signed else "valid" if matches(keys, headers, answer.body) else "invalid"
+        if answer is None:
+            verdict = "pruned"
+        else:
+            verdict = "unsigned" if not signed else "valid" if matches(keys, headers, answer.body) else "invalid"
         counts[verdict] += 1
         if as_json:
             output.print_json({"seq": row["seq"], "webhook_id": row["webhook_id"], "verdict": verdict})
@@ -108,7 +131,8 @@ def verify(
     if seq is not None and not sum(counts.values()):
         raise Failed(f"There is no event {seq}.")
     if not as_json:
-        print(f"{counts['valid']} valid, {counts['invalid']} invalid, {counts['unsigned']} without a signature")
+        more = f", {counts['pruned']} pruned" if counts["pruned"] else ""
+        print(f"{counts['valid']} valid, {counts['invalid']} invalid, {counts['unsigned']} without a signature{more}")
     return 1 if counts["invalid"] else 0
 
 
@@ -118,11 +142,14 @@ def export(
     job: Job = None,
     from_: From = 1,
     to: To = None,
+    text: Annotated[bool, Parameter(help="Bodies as readable text where they are UTF-8; base64 where not.")] = False,
     file: Annotated[
         Path | None, Parameter(name=("--output", "-o"), help="File to write; default: standard output.")
     ] = None,
 ) -> int:
-    """Export events as JSON lines, each with its headers and its body as base64.
+    """Export events as JSON lines, each with its headers and its body as base64 (body_base64) or text (body_text).
+
+    Either gives every byte back. An event whose body was pruned has neither.
 
     For example:
 
@@ -130,29 +157,36 @@ def export(
     """
     client = Client.from_environment()
     if file is None:
-        _export(client, sys.stdout.buffer, job, from_, to)
+        _export(client, sys.stdout.buffer, job, from_, to, text=text)
         return 0
     try:
         with file.open("wb") as target:
-            count = _export(client, target, job, from_, to)
+            count = _export(client, target, job, from_, to, text=text)
     except OSError as problem:
         raise Failed(f"{file}: {problem.strerror}") from None
     output.remark(f"{count} events written to {file}")
     return 0
 
 
-def _export(client: Client, target: BinaryIO, job: str | None, first: int, last: int | None) -> int:
+def _export(client: Client, target: BinaryIO, job: str | None, first: int, last: int | None, *, text: bool) -> int:
     count = 0
-    for row in _rows(client, job, first, last):
-        answer = _body(client, row["seq"])
-        line = {**row, "headers": _headers(answer), "body_base64": base64.b64encode(answer.body).decode()}
+    for row in rows_of(client, job, first, last):
+        answer = body_of(client, row["seq"])
+        line = row if answer is None else {**row, "headers": _headers(answer), **_encoded(answer.body, text=text)}
         target.write(json.dumps(line).encode() + b"\n")
         count += 1
     target.flush()
     return count
 
 
-def _rows(client: Client, job: str | None, first: int, last: int | None) -> Iterator[dict[str, Any]]:
+def _encoded(body: bytes, *, text: bool) -> dict[str, str]:
+    if text:
+        with contextlib.suppress(UnicodeDecodeError):
+            return {"body_text": body.decode()}
+    return {"body_base64": base64.b64encode(body).decode()}
+
+
+def rows_of(client: Client, job: str | None, first: int, last: int | None) -> Iterator[dict[str, Any]]:
     """Journal rows from ``first`` to ``last``, both included."""
     path = "/api/cloud/events" if job is None else job_path(job, "events")
     after = max(0, first - 1)
@@ -172,6 +206,16 @@ def _rows(client: Client, job: str | None, first: int, last: int | None) -> Iter
 
 def _body(client: Client, seq: int) -> Answer:
     return client.call("GET", f"/api/cloud/events/{seq}/body")
+
+
+def body_of(client: Client, seq: int) -> Answer | None:
+    """An event's body; ``None`` where it was pruned."""
+    try:
+        return _body(client, seq)
+    except ApiProblem as problem:
+        if problem.problem.get("code") == "body_pruned":
+            return None
+        raise
 
 
 def _headers(answer: Answer) -> dict[str, str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 _DAEMON, _JOBS, _EVENTS, _ACCOUNT = "The daemon", "Jobs", "Events and webhooks", "The provider's account"
+_DATA = "The data"
 
 # name, where it is, its group, its one line: the first line of the function's own docstring, as a test checks.
 COMMANDS = (
@@ -30,7 +31,7 @@ COMMANDS = (
     ("cancel", "jobs:cancel", _JOBS, "Ask the provider to cancel a job."),
     ("redeliver", "jobs:redeliver", _JOBS, "Deliver a finished job's files again."),
     ("tail", "tail:tail", _EVENTS, "Print events as they arrive, from the durable journal."),
-    ("events", "events:app", _EVENTS, "Show, verify and export what the journal holds."),
+    ("events", "events:app", _EVENTS, "Show, verify, export, replay and rebuild the journal."),
     ("trigger", "trigger:trigger", _EVENTS, "Send correctly signed webhook events to a receiver."),
     ("sign", "sign:sign", _EVENTS, "Print the three headers that sign a webhook body."),
     ("verify", "sign:verify", _EVENTS, "Check the signature of a webhook body."),
@@ -38,6 +39,11 @@ COMMANDS = (
     ("versions", "provider:versions", _ACCOUNT, "List a model's versions, newest first."),
     ("billing", "provider:billing", _ACCOUNT, "Show what has been spent."),
     ("token", "token:app", _ACCOUNT, "Save or delete the Replicate API token."),
+    ("backup", "backup:backup", _DATA, "Back the database up into one file, while the daemon runs."),
+    ("restore", "restore:restore", _DATA, "Put a backup in the database's place; the daemon must be stopped."),
+    ("prune", "prune:prune", _DATA, "Remove old data, a little at a time, while the daemon runs."),
+    ("migrate", "migrate:migrate", _DATA, "Bring the database to this version's schema; the daemon must be stopped."),
+    ("migrate-store", "migrate:migrate_store", _DATA, "Copy everything into another, empty database."),
 )  # fmt: skip
 ALIASES = {"server": "serve"}
 TARGETS = {name: target for name, target, _, _ in COMMANDS}
@@ -51,9 +57,10 @@ def overview() -> str:
         "Closes the loop of cloud training on Replicate: submit, receive its signed events,",
         "keep every one of them, deliver the model.",
     ]
-    for group in (_DAEMON, _JOBS, _EVENTS, _ACCOUNT):
-        lines += ["", f"{group}:"]
-        lines += [f"  {name:<10} {line}" for name, _, its_group, line in COMMANDS if its_group == group]
+    for group in (_DAEMON, _JOBS, _EVENTS, _ACCOUNT, _DATA):
+        found = [(name, line) for name, _, its_group, line in COMMANDS if its_group == group]
+        width = max(10, *(len(name) + 1 for name, _ in found))
+        lines += ["", f"{group}:", *(f"  {name:<{width}} {line}" for name, line in found)]
     return "\n".join((*lines, "", EPILOGUE))
 
 

@@ -20,7 +20,7 @@ from .client import ReplicateClient
 
 log = structlog.get_logger()
 
-_NAME = "webhook_secrets"  # in Secrets
+NAME = "webhook_secrets"  # in Secrets
 _REFETCH_AFTER = 60.0  # seconds between two fetches: anyone can send a bad signature
 # Seconds to leave Replicate alone after a failed fetch. Short: it repeats its final event for about a minute only.
 _RETRY_AFTER = 5.0
@@ -37,6 +37,12 @@ class _Cached(msgspec.Struct, frozen=True):
     token: str  # digest of the API token it was fetched with: the secret is the account's
     fetched_at: float
     known: list[_Known]
+
+
+def stored_keys(stored: str | None) -> list[bytes]:
+    """The HMAC keys in what the store has under ``NAME``, those that were replaced too."""
+    cached = _decode(stored) if stored else None
+    return [] if cached is None else [decode_webhook_secret(known.secret) for known in cached.known]
 
 
 class WebhookSecrets:
@@ -102,7 +108,7 @@ class WebhookSecrets:
 
     async def _load(self, token: str) -> _Cached | None:
         if not self._loaded:
-            stored = await self._secrets.get(_NAME)
+            stored = await self._secrets.get(NAME)
             if not self._loaded:  # else another reader, or a fetch, was faster and knows more
                 self._cached = _decode(stored) if stored else None
                 self._loaded = True
@@ -142,7 +148,7 @@ class WebhookSecrets:
         before = await self._load(token)
         kept = [] if before is None else _aged(before.known, secret, now)
         self._cached = _Cached(token, now, [_Known(secret), *kept])
-        await self._secrets.put(_NAME, msgspec.json.encode(self._cached).decode(), now=now)
+        await self._secrets.put(NAME, msgspec.json.encode(self._cached).decode(), now=now)
         log.info("webhook_secret.fetched", changed=bool(kept), valid=1 + len(kept))
         return self._keys(self._cached)
 

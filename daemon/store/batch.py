@@ -22,9 +22,10 @@ from ..core.prediction import Prediction
 from . import bodies, completion
 from .bodies import LastBodies, LastBody
 from .compiled import Bulk, Lookup
-from .database import AnyRow, reserve_sequence
+from .database import AnyRow
 from .records import Appended, IncomingEvent
 from .schema import events, jobs
+from .sequence import reserve_sequence
 from .text import storable, storable_key, storable_or_none
 
 _PLAIN_ID = re.compile(r"[0-9a-z]{1,64}")  # what Replicate's ids look like; anything else is hashed into a job id
@@ -41,7 +42,7 @@ JOB_COLUMNS = tuple(
 _KNOWN = Lookup(sa.select(events.c.webhook_id, events.c.seq, events.c.kind, events.c.job_id), key=events.c.webhook_id)
 _BY_PROVIDER_ID = Lookup(sa.select(*JOB_COLUMNS).with_for_update(), key=jobs.c.provider_job_id)
 _BY_JOB_ID = Lookup(sa.select(*JOB_COLUMNS).with_for_update(), key=jobs.c.job_id)
-_INSERT_EVENTS = Bulk(events.insert(), events.c.keys())
+_INSERT_EVENTS = Bulk(events.insert(), [column.name for column in events.c if column.name != "pruned_at"])
 _CREATED = (
     *("job_id", "provider", "provider_job_id", "api_kind", "submitted", "created_at", "metadata", "last_seq"),
     *("logs_seq", "cancel_requested", "delivery_generation", "traceparent", *STATE_COLUMNS),

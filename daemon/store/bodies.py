@@ -11,12 +11,13 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from ..errors import JournalDamaged
+from ..errors import BodyPruned, JournalDamaged
 from . import growth
 from .database import AnyRow
 from .schema import events
@@ -151,3 +152,8 @@ def damaged(seq: int | None, reason: str) -> JournalDamaged:
         f"The body of event {seq} cannot be given back: {reason}. The database file is damaged; check the disk and "
         "restore a backup."
     )
+
+
+def pruned(seq: int, when: float) -> BodyPruned:
+    day = datetime.fromtimestamp(when, UTC).date().isoformat()
+    return BodyPruned(f"The body of event {seq} was pruned on {day}. The job's last body and its log are kept.")

@@ -1,4 +1,4 @@
-"""The two ways into the database: one writer, several readers. The only file that asks which store it is.
+"""The two ways into the database: one writer, several readers. Only files of ``store/`` ask which store it is.
 
 Writing runs in one thread of its own over a synchronous engine. A batch of events is a dozen statements; awaiting
 each of them through an async driver costs a hop between threads every time (measured: a third of the throughput at
@@ -29,6 +29,7 @@ AnyRow = sa.Row[*tuple[Any, ...]]  # whatever its columns
 
 BUSY_SECONDS = 5.0  # wait for a lock held by another program (a backup, a shell) before giving up
 READERS = 4  # connections; each is a thread with aiosqlite
+APPLICATION_NAME = "tunerd"  # as PostgreSQL's pg_stat_activity shows it
 RETRY_AFTER = 5  # seconds a sender is told to wait while the store cannot be written
 JOURNAL_LOCK = 0x74756E657264  # "tunerd": the advisory lock of every writing transaction on PostgreSQL
 
@@ -60,7 +61,7 @@ class Database:
     def __init__(self, url: sa.URL) -> None:
         self.url = url
         self.embedded = url.drivername == "sqlite"
-        self._writing = _writing_engine(url)
+        self._writing = writing_engine(url)
         self._reading = _reading_engine(url)
         self._connection: sa.Connection | None = None  # the writer's; used by its thread only
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tunerd-writer")
@@ -190,21 +191,8 @@ def _files_size(database: Path) -> int:
     return size
 
 
-def reserve_sequence(connection: sa.Connection, count: int) -> int:
-    """The first of ``count`` sequence numbers, greater than any used before. Within a writing transaction only."""
-    if connection.dialect.name == "sqlite":
-        last = connection.execute(_SQLITE_LAST).scalar()
-        return int(last or 0) + 1
-    return int(connection.execute(_POSTGRES_RESERVE, {"count": count}).scalar_one()) - count + 1
-
-
-_SQLITE_LAST = sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
-_POSTGRES_RESERVE = sa.text(
-    "SELECT max(nextval(pg_get_serial_sequence('events', 'seq'))) FROM generate_series(1, :count)"
-)
-
-
-def _writing_engine(url: sa.URL) -> sa.Engine:
+def writing_engine(url: sa.URL) -> sa.Engine:
+    """Connections that write as the daemon does: its pragmas, its order among all writers."""
     engine = sa.create_engine(url, poolclass=sa.NullPool, **_connect_args(url))
     if url.drivername == "sqlite":
         sa.event.listen(engine, "connect", _sqlite_writer)
@@ -212,6 +200,17 @@ def _writing_engine(url: sa.URL) -> sa.Engine:
     else:
         sa.event.listen(engine, "connect", _postgres_writer)
         sa.event.listen(engine, "begin", _postgres_begin)
+    return engine
+
+
+def snapshot_engine(url: sa.URL) -> sa.Engine:
+    """Connections whose transaction sees one state of the database and holds nobody up."""
+    if url.drivername != "sqlite":
+        options = {"isolation_level": "REPEATABLE READ", **_connect_args(url)}
+        return sa.create_engine(url, poolclass=sa.NullPool, **options)
+    engine = sa.create_engine(url, poolclass=sa.NullPool, **_connect_args(url))
+    sa.event.listen(engine, "connect", _sqlite_manual)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     return engine
 
 
@@ -228,15 +227,21 @@ def _reading_engine(url: sa.URL) -> AsyncEngine:
 def _connect_args(url: sa.URL) -> dict[str, Any]:
     if url.drivername == "sqlite":
         return {"connect_args": {"timeout": BUSY_SECONDS}}
-    return {"connect_args": {"connect_timeout": 5}}  # seconds
+    # The name tells the daemons of a database apart from its other users: care/place.py looks for it.
+    return {"connect_args": {"connect_timeout": 5, "application_name": APPLICATION_NAME}}  # seconds
 
 
 def _sqlite_writer(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver must not begin transactions of its own
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file: what is pruned gives its space back
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # the WAL is synced with every commit: power loss takes nothing
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # store/checkpoint.py does it, away from the requests
     connection.execute("PRAGMA cache_size = -16384")  # KiB
+
+
+def _sqlite_manual(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions of its own
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:

@@ -42,6 +42,14 @@ def encode_growth(base: bytes, body: bytes) -> Stored:
     return Stored(len(body), head, tail, _compress(body[head : len(body) - tail]), whole=False)
 
 
+def grow(base: bytes, stored: Stored) -> bytes:
+    """The body that ``stored`` makes of ``base`` (of nothing, where it is whole). Raises ``ValueError``."""
+    if stored.head + stored.tail > min(len(base), stored.body_bytes):
+        raise ValueError("a body's base is missing or too short")
+    middle = _decompress(stored.middle, stored.body_bytes - stored.head - stored.tail)
+    return b"".join((base[: stored.head], middle, base[len(base) - stored.tail :])) if base else middle
+
+
 def rebuild(chain: Sequence[Stored]) -> bytes:
     """The body of ``chain[0]``; each entry's base is the next, the last one is whole.
 

@@ -42,6 +42,7 @@ _HEADERS = sa.select(
     events.c.job_id,
     events.c.whole_seq,
     events.c.body_crc32,
+    events.c.pruned_at,
 ).where(events.c.seq == sa.bindparam("seq"))
 _LAST_SEQ = sa.select(sa.func.max(events.c.seq))
 _LOGS_SEQ = sa.select(jobs.c.logs_seq).where(jobs.c.job_id == sa.bindparam("job_id"))
@@ -111,10 +112,15 @@ class Journal:
         return [_event_row(row) for row in await self._database.rows(statement)]
 
     async def body(self, seq: int) -> EventBody | None:
-        """The body exactly as received. Raises ``JournalDamaged`` where the database no longer holds it."""
+        """The body exactly as received.
+
+        Raises ``BodyPruned`` where it was thrown away, ``JournalDamaged`` where the database lost it.
+        """
         head = await self._database.first(_HEADERS, {"seq": seq})
         if head is None:
             return None
+        if head.pruned_at is not None:
+            raise bodies.pruned(seq, head.pruned_at)
         last = self._last_bodies.get(head.job_id, seq) if head.job_id else None
         body = last.body if last is not None else await self._read_body(seq, head)
         return EventBody(seq, head.webhook_id, head.webhook_timestamp, head.webhook_signature, body)

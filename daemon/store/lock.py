@@ -35,3 +35,13 @@ def process_lock(path: Path, database: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def embedded_lock(database: Path, data_dir: Path, name: str) -> Iterator[None]:
+    """Hold the data directory, and the database file's own place where that is elsewhere. As ``process_lock``."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(process_lock(data_dir / "tunerd.lock", name))
+        if database.parent.resolve() != data_dir.resolve():
+            stack.enter_context(process_lock(database.with_name(database.name + ".lock"), name))
+        yield

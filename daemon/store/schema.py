@@ -15,7 +15,8 @@ _Seq = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 events = sa.Table(
     "events",
     metadata,
-    # Nothing in a row changes after the insert, except job_id when two rows of one job are merged.
+    # Nothing in a row changes after the insert, except job_id when two rows of one job are merged, and how or whether
+    # the body is kept when a finished job is pruned.
     sa.Column("seq", _Seq, primary_key=True, autoincrement=True),
     sa.Column("webhook_id", sa.Text, nullable=False, unique=True),  # polls make their own: poll_…
     sa.Column("webhook_timestamp", sa.Text),  # as received, so that anyone can verify again
@@ -36,6 +37,7 @@ events = sa.Table(
     sa.Column("middle", sa.LargeBinary, nullable=False),
     sa.Column("body_crc32", sa.BigInteger, nullable=False),  # of the whole body: `events verify`
     sa.Column("traceparent", sa.Text),  # W3C Trace Context: the span that took it in, else the sender's
+    sa.Column("pruned_at", sa.Double),  # the body was thrown away then (care/prune.py); null: it is here
     sa.Index("events_job_seq", "job_id", "seq"),
     sqlite_autoincrement=True,  # a sequence number is never used again, whatever is pruned
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from ..errors import Misconfigured, NotReady
 from ..metrics import Metrics
 from .arrivals import Arrivals
+from .care.housekeeping import Housekeeper
+from .care.prune import PruneClass
 from .checkpoint import checkpoints
 from .claims import RELEASE_ALL, Claims
 from .database import RETRY_AFTER, Database, database_url, shown
@@ -20,7 +22,7 @@ from .deliveries import Deliveries
 from .job_search import JobSearches
 from .jobs import Jobs
 from .journal import Journal
-from .lock import process_lock
+from .lock import embedded_lock
 from .migrate import migrate
 from .overview import Overview, read_overview
 from .secrets import Secrets
@@ -50,6 +52,10 @@ class Store:
         self.sessions = Sessions(database)
         self.settings = StoredSettings(database)
         self.secrets = Secrets(database, data_dir, secret_key)
+
+    def housekeeper(self, keep: Mapping[PruneClass, float], now: Callable[[], float]) -> Housekeeper:
+        """Prunes what is older than so many days, by class, once a day."""
+        return Housekeeper(self._database, keep, now)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -109,9 +115,7 @@ def _reason(task: asyncio.Task[None]) -> BaseException | None:
 def _lock_embedded(stack: contextlib.AsyncExitStack, url: sa.URL, data_dir: Path) -> None:
     """One daemon for a data directory, and for a database file wherever it is."""
     database = Path(str(url.database))
-    stack.enter_context(process_lock(data_dir / "tunerd.lock", shown(url)))
-    if database.parent.resolve() != data_dir.resolve():
-        stack.enter_context(process_lock(database.with_name(database.name + ".lock"), shown(url)))
+    stack.enter_context(embedded_lock(database, data_dir, shown(url)))
     try:
         # SQLite would make it readable for everyone; its -wal and -shm files take this file's mode over.
         os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

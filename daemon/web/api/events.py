@@ -9,7 +9,7 @@ from aiohttp import web
 
 from ... import keys
 from ...core.events import EventKind
-from ...errors import InvalidRequest, JobNotFound, NotFound
+from ...errors import BodyPruned, InvalidRequest, JobNotFound, NotFound
 from ...store.records import EventBody
 from ..answers import json_answer, query_choice, query_int
 from ..endpoint import Answer, Endpoint, Param
@@ -156,7 +156,7 @@ ENDPOINTS = (
         get_body,
         "An event's body exactly as received, with the headers that sign it",
         {200: _BODY},
-        errors=(NotFound,),
+        errors=(NotFound, BodyPruned),
     ),
     Endpoint(
         "GET",
@@ -173,6 +173,6 @@ ENDPOINTS = (
         get_job_body,
         "The body of one of the job's events",
         {200: _BODY},
-        errors=(NotFound, JobNotFound),
+        errors=(NotFound, JobNotFound, BodyPruned),
     ),
 )
