@@ -104,7 +104,7 @@ class Pruner:
         if self.which == "unrecognized":
             oldest = sa.select(events.c.seq).where(_STRAY).order_by(events.c.seq).limit(BATCH_EVENTS)
             return _delete_events(connection, events.c.seq.in_(connection.execute(oldest, self._place).scalars().all()))
-        # A whole job goes in one transaction, so that nobody ever sees half of it: its bodies go before, some at a time.
+        # A whole job goes in one transaction, so that nobody sees half of it; its bodies go before, some at a time.
         return self._some_bodies(connection) or (self._some_jobs(connection) if self.which == "jobs" else Pruned())
 
     def _sum(
