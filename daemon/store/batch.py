@@ -31,13 +31,8 @@ from .text import storable, storable_key, storable_or_none
 _PLAIN_ID = re.compile(r"[0-9a-z]{1,64}")  # what Replicate's ids look like; anything else is hashed into a job id
 
 STATE_COLUMNS = JobState.__struct_fields__
-JOB_COLUMNS = tuple(
-    jobs.c[name]
-    for name in (
-        *("job_id", "provider_job_id", "submitted", "destinations", "last_seq", "logs_seq", "traceparent"),
-        *STATE_COLUMNS,
-    )
-)
+_PLACE = ("job_id", "provider_job_id", "submitted", "destinations", "last_seq", "logs_seq", "traceparent")
+JOB_COLUMNS = tuple(jobs.c[name] for name in (*_PLACE, *STATE_COLUMNS))
 
 _KNOWN = Lookup(sa.select(events.c.webhook_id, events.c.seq, events.c.kind, events.c.job_id), key=events.c.webhook_id)
 _BY_PROVIDER_ID = Lookup(sa.select(*JOB_COLUMNS).with_for_update(), key=jobs.c.provider_job_id)
