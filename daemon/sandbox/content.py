@@ -8,21 +8,24 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import struct
+import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 
 BLOCK_BYTES = 1 << 20  # one block of noise is repeated; its first 8 bytes are the block's number
 _HEADER_BYTES = 128  # of JSON, filled up with blanks as the format allows
+_PICTURE_PIXELS = 96  # wide and high
 _CRC32C_POLYNOMIAL = 0x82F63B78  # Castagnoli, reflected; what x-goog-hash calls crc32c
 
 
 class Content:
-    """The bytes of one file. A ``.safetensors`` begins with a valid header, so that tools can open it."""
+    """The bytes of one file. A ``.safetensors`` begins with a valid header, a ``.png`` with a picture."""
 
     def __init__(self, seed: int, name: str, size: int) -> None:
         self.size = size
-        self._head = _safetensors_head(size) if name.endswith(".safetensors") else b""
         self._key = f"{seed}/{name}"
+        self._head = _head(self._key, name, size)
 
     def chunks(self, start: int = 0, stop: int | None = None, *, limit: int = 1 << 18) -> Iterator[bytes]:
         """``[start, stop)`` in pieces of at most ``limit`` bytes."""
@@ -67,6 +70,31 @@ def content_sha256(name: str, size: int, *, seed: int = 0) -> str:
 @lru_cache(maxsize=8)
 def _noise(key: str) -> bytes:
     return random.Random(key).randbytes(BLOCK_BYTES)
+
+
+def _head(key: str, name: str, size: int) -> bytes:
+    if name.endswith(".safetensors"):
+        return _safetensors_head(size)
+    picture = _picture(key) if name.endswith(".png") else b""
+    return picture if len(picture) <= size else b""  # what follows a picture's end is not looked at
+
+
+@lru_cache(maxsize=8)
+def _picture(key: str) -> bytes:
+    """A small PNG: two colours that run into each other, chosen by ``key``. About 3 kB."""
+    chosen = random.Random(key)
+    left, right = ([chosen.randrange(256) for _ in range(3)] for _ in range(2))
+    lines = bytearray()
+    for y in range(_PICTURE_PIXELS):
+        lines.append(0)  # no filter
+        for x in range(_PICTURE_PIXELS):
+            share = (x + y) / (2 * _PICTURE_PIXELS - 2)
+            lines += bytes(round(a + (b - a) * share) for a, b in zip(left, right, strict=True))
+    shape = struct.pack(">IIBBBBB", _PICTURE_PIXELS, _PICTURE_PIXELS, 8, 2, 0, 0, 0)  # 8 bits, red green blue
+    chunks = ((b"IHDR", shape), (b"IDAT", zlib.compress(bytes(lines), 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
 
 
 def _safetensors_head(size: int) -> bytes:

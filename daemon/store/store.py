@@ -29,6 +29,7 @@ from .secrets import Secrets
 from .sessions import Sessions
 from .settings import StoredSettings
 from .spending import Spending
+from .timeline import Timeline
 from .wakeups import Wakeups
 
 PING_SECONDS = 5.0  # a disk that takes longer is not one to promise anything on
@@ -45,6 +46,7 @@ class Store:
         self.journal = journal
         self.jobs = Jobs(database, journal.notify)
         self.arrivals = Arrivals(database)
+        self.timeline = Timeline(database)
         self.job_searches = JobSearches(database)
         self.claims = Claims(database)
         self.deliveries = Deliveries(database, journal.notify)

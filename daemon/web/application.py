@@ -23,7 +23,7 @@ from ..store.records import DestinationConfig
 from ..store.store import Store
 from . import address, health, metrics, middleware, openapi, pages, receiver
 from .answers import API_BODY_BYTES
-from .api import costs, events, jobs, logs, process, providers, publishing, sessions, status, submit
+from .api import costs, events, files, jobs, logs, process, providers, publishing, sessions, status, submit, verify
 from .endpoint import Endpoint
 from .health import Check
 from .sse import end_streams
@@ -57,7 +57,9 @@ def endpoints() -> tuple[Endpoint, ...]:
         jobs,
         submit,
         events,
+        verify,
         logs,
+        files,
         providers,
         costs,
         publishing,
@@ -67,8 +69,9 @@ def endpoints() -> tuple[Endpoint, ...]:
         health,
         metrics,
         openapi,
+        *pages.GROUPS,
     )
-    return (receiver.ENDPOINT, *(endpoint for group in (*groups, *pages.GROUPS) for endpoint in group.ENDPOINTS))
+    return (receiver.ENDPOINT, *(endpoint for group in groups for endpoint in group.ENDPOINTS))
 
 
 def make_app(parts: WebParts) -> web.Application:

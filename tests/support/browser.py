@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -42,6 +43,12 @@ class Watched:
 
     async def goto(self, path: str) -> None:
         await self.page.goto(self.origin + path)
+
+    async def until(self, expression: str) -> None:
+        """Wait until ``expression`` holds. Playwright's own waiting needs eval, which the policy forbids."""
+        async with asyncio.timeout(PATIENCE_MS / 1000):
+            while not await self.page.evaluate(expression):
+                await self.page.wait_for_timeout(100)
 
     async def shot(self, name: str, *, whole: bool = True) -> Path:
         """Keep a screenshot as a test artifact."""

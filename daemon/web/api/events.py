@@ -49,19 +49,20 @@ async def _page(request: web.Request, job_id: str | None) -> web.Response:
 
 
 async def get_body(request: web.Request) -> web.Response:
-    return await _body_answer(request, _seq(request))
+    return await _body_answer(request, event_seq(request))
 
 
 async def get_job_body(request: web.Request) -> web.Response:
     job = await find_job(request)
-    seq = _seq(request)
+    seq = event_seq(request)
     rows = await request.app[keys.STORE].journal.events(after=seq - 1, limit=1, job_id=job.job_id)
     if not rows or rows[0].seq != seq:
         raise NotFound(f"This job has no event {seq}. GET …/jobs/{job.job_id}/events lists them.")
     return await _body_answer(request, seq)
 
 
-def _seq(request: web.Request) -> int:
+def event_seq(request: web.Request) -> int:
+    """The path's sequence number. Raises ``NotFound``."""
     text = request.match_info["seq"]
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_SEQ_DIGITS):
         raise NotFound("Events are named by their sequence number, a whole number.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from bisect import bisect_left
 from collections import OrderedDict
 
 import msgspec
@@ -13,7 +14,7 @@ from ... import keys
 from ...core.training_log import Progress, read_progress, read_series
 from ...errors import InvalidRequest, JobNotFound, RangeNotSatisfiable
 from ...store.records import Job
-from ..answers import json_answer
+from ..answers import json_answer, query_int
 from ..endpoint import Answer, Endpoint, Param
 from ..jobs_access import find_job
 from ..problem import problem
@@ -77,7 +78,12 @@ def parse_range(header: str | None, size: int) -> range | None:
 
 
 async def get_metrics(request: web.Request) -> web.Response:
-    return json_answer(await job_metrics(request, await find_job(request)))
+    since = query_int(request, "since", 0, low=0, high=10**12)
+    found = await job_metrics(request, await find_job(request))
+    if since:
+        later = {name: points[bisect_left(points, (since,)) :] for name, points in found.series.items()}
+        found = Metrics(later, found.progress)
+    return json_answer(found)
 
 
 async def job_metrics(request: web.Request, job: Job) -> Metrics:
@@ -147,6 +153,7 @@ ENDPOINTS = (
         get_metrics,
         "Progress, loss and other curves, read from the log",
         {200: Answer("The curves", Metrics)},
-        errors=(JobNotFound,),
+        params=(Param("since", "Only points of this step and later ones", {"type": "integer", "minimum": 0}),),
+        errors=(InvalidRequest, JobNotFound),
     ),
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import job, jobs, login, static
+from . import compare, job, jobs, login, static
 from .rendering import set_up
 
-GROUPS = (jobs, job, login, static)
+GROUPS = (jobs, job, compare, login, static)
 
 __all__ = ["GROUPS", "set_up"]

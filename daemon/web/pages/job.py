@@ -1,54 +1,89 @@
-"""One job: state, deliveries, files, and the end of its log."""
+"""One job: how far it is, its curves and log, what came in, what went out."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import msgspec
 from aiohttp import web
 
 from ... import keys
-from ...errors import JobNotFound
+from ...core.advice import advice
+from ...core.jobs import FINISHED
+from ...errors import InvalidRequest, JobNotFound
+from ...store.records import Job
+from ..answers import query_int
 from ..api.jobs import job_views
-from ..endpoint import Answer, Endpoint
+from ..endpoint import Answer, Endpoint, Param
 from ..jobs_access import find_job
-from ..render import JobView
+from ..render import JobView, artifact_view, event_view
+from .compare import curve
 from .live import STREAM_ANSWER, STREAM_PARAMS, Part, View, stream_view
+from .pictures import pictures_of
 from .rendering import fragment, job_path, page
 
-LOG_TAIL_CHARS = 20_000  # of the log on a job's page; the whole is a link
+EVENTS_SHOWN, MOST_EVENTS = 12, 500
 OUTPUT_CHARS = 4_000
 
 
 async def job_page(request: web.Request) -> web.Response:
-    job = await find_job(request)
-    view = await _look(request, job.job_id)
-    stream = f"/ui{job_path(job.job_id)}/stream?seen={view.digest}"
-    return await page(request, "job.html", {"job_id": job.job_id, "view": view, "stream": stream}, here="/")
+    job, count = await find_job(request), _events(request)
+    view = await _look(request, job.job_id, count)
+    stream = f"/ui{job_path(job.job_id)}/stream?events={count}&seen={view.digest}"
+    context = {
+        "job_id": job.job_id,
+        "title": job.config_name or job.model or job.job_id,
+        "view": view,
+        "stream": stream,
+        "api": _api(job),
+        "curves": [curve(job)],
+        "curves_title": "Curves",
+    }
+    return await page(request, "job.html", context, here="/")
 
 
 async def job_stream(request: web.Request) -> web.StreamResponse:
     job_id = (await find_job(request)).job_id
-    return await stream_view(request, lambda: _look(request, job_id))
+    return await stream_view(request, partial(_look, request, job_id, _events(request)))
 
 
-async def _look(request: web.Request, job_id: str) -> View:
+def _events(request: web.Request) -> int:
+    return query_int(request, "events", EVENTS_SHOWN, low=1, high=MOST_EVENTS)
+
+
+def _api(job: Job) -> str:
+    return f"/api/cloud{job_path(job.job_id)}"
+
+
+async def _look(request: web.Request, job_id: str, count: int) -> View:
+    """Every live part. The log and the curves have streams of their own and are none."""
     store = request.app[keys.STORE]
     job = await find_job(request, job_id)
-    log = await store.journal.logs(job_id)
     view = (await job_views(request, [job]))[0]
-    context = {
+    artifacts = await store.deliveries.artifacts(job_id)
+    newest, older = await store.timeline.newest(job_id, count)
+    pictures, local = await pictures_of(request, job, artifacts)
+    log = await store.journal.logs(job_id) if view.status == "failed" else ""
+    everything = {
         "job": view,
+        "api": _api(job),
+        "finished": job.status in FINISHED,
+        "title": job.config_name or job.model or job_id,
+        "advice": advice(job.status, job.error, log, view.queue_seconds),
         "facts": _facts(view),
-        "artifacts": await store.deliveries.artifacts(job_id),
-        "log": log[-LOG_TAIL_CHARS:],
-        "cut": len(log) > LOG_TAIL_CHARS,
-        "logs_path": f"/api/cloud{job_path(job_id)}/logs",
+        "output": _output(view),
+        "artifacts": [artifact_view(artifact) for artifact in artifacts],
+        "local": local,
+        "pictures": pictures,
+        "events": [(event_view(one.event), one.grew) for one in newest],
+        "total_events": job.events,
+        "more": min(count * 5, MOST_EVENTS) if older and count < MOST_EVENTS else None,
     }
-    return View([Part("job", fragment(request, "parts/job.html", context))])
+    names = ("head", "state", "trouble", "pictures", "deliveries", "files", "facts", "timeline")
+    return View([Part(f"job-{name}", fragment(request, f"parts/job_{name}.html", everything)) for name in names])
 
 
-def _facts(job: JobView) -> list[tuple[str, object]]:
-    output = bytes(job.output).decode()
-    metadata = msgspec.json.encode(job.metadata).decode() if job.metadata else None
+def _facts(job: JobView) -> list[tuple[str, str | None]]:
     return [
         ("Provider's id", job.provider_job_id),
         ("Provider's status", job.provider_status),
@@ -56,17 +91,21 @@ def _facts(job: JobView) -> list[tuple[str, object]]:
         ("Version", job.version),
         ("Hardware", job.hardware),
         ("Configuration", job.config_name),
-        ("Created", job.created_at),
-        ("Started", job.started_at),
-        ("Completed", job.completed_at),
-        ("Waited (s)", job.queue_seconds),
-        ("Ran (s)", job.duration_seconds),
-        ("Cost (USD)", job.cost_usd),
-        ("Estimate (USD)", job.cost_estimate_usd),
-        ("Output", None if output == "null" else output[:OUTPUT_CHARS]),
-        ("Metadata", metadata),
+        *((str(name), _text(value)) for name, value in sorted(job.metadata.items())),
     ]
 
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _output(job: JobView) -> str | None:
+    """What the model answered, cut where it is long."""
+    text = bytes(job.output).decode()
+    return None if text == "null" else text[:OUTPUT_CHARS] + ("…" if len(text) > OUTPUT_CHARS else "")
+
+
+_COUNT = Param("events", "So many of the newest events", {"type": "integer", "minimum": 1, "maximum": MOST_EVENTS})
 
 ENDPOINTS = (
     Endpoint(
@@ -74,8 +113,9 @@ ENDPOINTS = (
         "/jobs/{job_id}",
         job_page,
         "The page of one job",
-        {200: Answer("State, deliveries, files, the log's end", {"type": "string"}, content="text/html")},
-        errors=(JobNotFound,),
+        {200: Answer("Progress, curves, log, events, deliveries, files", {"type": "string"}, content="text/html")},
+        params=(_COUNT,),
+        errors=(InvalidRequest, JobNotFound),
     ),
     Endpoint(
         "GET",
@@ -83,7 +123,7 @@ ENDPOINTS = (
         job_stream,
         "What changes on the page of one job",
         {200: STREAM_ANSWER},
-        params=STREAM_PARAMS,
-        errors=(JobNotFound,),
+        params=(_COUNT, *STREAM_PARAMS),
+        errors=(InvalidRequest, JobNotFound),
     ),
 )
