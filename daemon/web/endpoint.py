@@ -36,7 +36,7 @@ class Param:
     where: Literal["query", "header"] = "query"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself
 class Endpoint:
     """A method and path, the handler, and what it takes and answers.
 

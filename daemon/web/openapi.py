@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
@@ -23,12 +24,21 @@ from ..errors import (
 )
 from .answers import json_answer
 from .endpoint import Answer, Endpoint, Param
+from .openapi_links import links_of
+from .openapi_words import ABOUT, EXAMPLES, PATH_PARAMETERS, TAGS, described
 
 PROBLEM = "application/problem+json"
 _REF = "#/components/schemas/{name}"
 _ANY: tuple[type[TunerdError], ...] = (ForwardedInvalid, TunerdError, NotReady)
 _ADMIN: tuple[type[TunerdError], ...] = (Unauthorized, CrossSite)
 _BODY: tuple[type[TunerdError], ...] = (InvalidJson, InvalidRequest, BodyTooLarge)
+
+# Headers of problems; Retry-After is in whole seconds.
+_ERROR_HEADERS = {
+    401: ("WWW-Authenticate", "How to be the admin, where that is what is missing"),
+    429: ("Retry-After", "Seconds until it may be sent again"),
+    503: ("Retry-After", "Seconds until it may be sent again"),
+}
 
 Json = dict[str, Any]
 
@@ -49,20 +59,31 @@ def build(endpoints: Sequence[Endpoint], special: Mapping[str, Json]) -> Json:
     types = [Problem, *_types(endpoints)]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     known = dict(zip(map(_key, types), schemas, strict=True))
+    ids = operation_ids(endpoints)
     paths: dict[str, Json] = {}
     for endpoint in endpoints:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, known)
+        operation = _operation(endpoint, known, ids[endpoint])
+        for status in endpoint.answers:
+            links = links_of(endpoint, status, ids, endpoints)
+            if links:
+                operation["responses"][str(status)]["links"] = links
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "tunerd",
             "version": version("tunerd"),
-            "description": "Cloud training on Replicate: submit, signed webhooks, journal, delivery. "
-            "Every error is application/problem+json with a stable code. GET answers HEAD too.",
+            "description": ABOUT,
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": "/", "description": "This daemon"}],
+        "tags": [
+            {"name": name, "description": TAGS[name]} if name in TAGS else {"name": name}
+            for name in dict.fromkeys(endpoint.tag for endpoint in endpoints)
+        ],
         "paths": paths,
         "components": {
-            "schemas": {**components, **special},
+            "schemas": described({**components, **special}),
             "securitySchemes": {
                 "admin": {
                     "type": "http",
@@ -96,10 +117,21 @@ def _schema(schema: Any, known: Mapping[str, Json]) -> Json:
     return schema if isinstance(schema, dict) else known[_key(schema)]
 
 
-def _operation(endpoint: Endpoint, known: Mapping[str, Json]) -> Json:
+def operation_ids(endpoints: Sequence[Endpoint]) -> dict[Endpoint, str]:
+    """A name for each: its handler's; where that is not enough, with its group and path."""
+    names = Counter(endpoint.handler.__name__ for endpoint in endpoints)
+    return {
+        endpoint: endpoint.handler.__name__
+        if names[endpoint.handler.__name__] == 1
+        else f"{endpoint.tag}_{endpoint.handler.__name__}_{_slug(endpoint.path)}"
+        for endpoint in endpoints
+    }
+
+
+def _operation(endpoint: Endpoint, known: Mapping[str, Json], operation_id: str) -> Json:
     operation: Json = {
         "summary": endpoint.summary,
-        "operationId": f"{endpoint.tag}_{endpoint.handler.__name__}_{_slug(endpoint.path)}",
+        "operationId": operation_id,
         "tags": [endpoint.tag],
         "responses": _responses(endpoint, known),
         "security": [] if endpoint.public else [{"admin": []}, {}],
@@ -111,7 +143,10 @@ def _operation(endpoint: Endpoint, known: Mapping[str, Json]) -> Json:
     if parameters:
         operation["parameters"] = parameters
     if endpoint.body is not None:
-        content = {"application/json": {"schema": _schema(endpoint.body, known)}}
+        content: Json = {"application/json": {"schema": _schema(endpoint.body, known)}}
+        examples = EXAMPLES.get((endpoint.method, endpoint.path))
+        if examples:
+            content["application/json"]["examples"] = examples
         operation["requestBody"] = {"required": endpoint.body_required, "content": content}
     return operation
 
@@ -122,7 +157,13 @@ def _slug(path: str) -> str:
 
 def _path_param(name: str) -> Json:
     schema: Json = {"type": "integer", "minimum": 0} if name == "seq" else {"type": "string", "minLength": 1}
-    return {"name": name, "in": "path", "required": True, "schema": schema}
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": PATH_PARAMETERS.get(name, name),
+        "schema": schema,
+    }
 
 
 def _param(param: Param) -> Json:
@@ -140,8 +181,11 @@ def _responses(endpoint: Endpoint, known: Mapping[str, Json]) -> Json:
     for status, errors in sorted(_errors(endpoint).items()):
         codes = sorted({error.code for error in errors})
         schema = {"allOf": [known[_key(Problem)], {"properties": {"code": {"enum": codes}}}]}
-        content = found.setdefault(str(status), {"description": ", ".join(codes), "content": {}})["content"]
-        content[PROBLEM] = {"schema": schema}
+        answer = found.setdefault(str(status), {"description": ", ".join(codes), "content": {}})
+        answer["content"][PROBLEM] = {"schema": schema}
+        if status in _ERROR_HEADERS:
+            name, says = _ERROR_HEADERS[status]
+            answer.setdefault("headers", {})[name] = {"description": says, "schema": {"type": "string"}}
     return found
 
 

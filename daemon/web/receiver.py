@@ -269,7 +269,7 @@ ENDPOINT = Endpoint(
     receive,
     "Where Replicate sends its events",
     {200: Answer("The event is on disk, now or already; or it was a probe of our own", (Received, Probed))},
-    body={"type": "object", "description": "A prediction or training object. Kept byte for byte whatever it is."},
+    body={"description": "A prediction or training object. Kept byte for byte, whatever it is."},
     params=(
         _header("webhook-id", "Unique for each event, the same when it is sent again"),
         _header("webhook-timestamp", "Unix seconds"),

@@ -64,18 +64,21 @@ class ProviderSettings(msgspec.Struct):
 
 
 class SettingsBody(msgspec.Struct):
-    """Any of the settings; what is left out stays. Documentation only: EffectiveSettings reads the values."""
+    """Any of the settings; what is left out stays, null goes back to the default.
+
+    Documentation only: EffectiveSettings reads the values.
+    """
 
     webhook_url: str | msgspec.UnsetType | None = msgspec.UNSET
-    webhook_allowed_ips: list[str] | msgspec.UnsetType = msgspec.UNSET
-    webhook_require_signature: bool | msgspec.UnsetType = msgspec.UNSET
-    model: str | msgspec.UnsetType = msgspec.UNSET
+    webhook_allowed_ips: list[str] | msgspec.UnsetType | None = msgspec.UNSET
+    webhook_require_signature: bool | msgspec.UnsetType | None = msgspec.UNSET
+    model: str | msgspec.UnsetType | None = msgspec.UNSET
     version_override: str | msgspec.UnsetType | None = msgspec.UNSET
-    hardware: str | msgspec.UnsetType = msgspec.UNSET
-    cost_limit_enabled: bool | msgspec.UnsetType = msgspec.UNSET
-    cost_limit_amount: float | msgspec.UnsetType = msgspec.UNSET
-    cost_limit_period: Literal["daily", "weekly", "monthly"] | msgspec.UnsetType = msgspec.UNSET
-    cost_limit_action: Literal["warn", "block"] | msgspec.UnsetType = msgspec.UNSET
+    hardware: str | msgspec.UnsetType | None = msgspec.UNSET
+    cost_limit_enabled: bool | msgspec.UnsetType | None = msgspec.UNSET
+    cost_limit_amount: float | msgspec.UnsetType | None = msgspec.UNSET
+    cost_limit_period: Literal["daily", "weekly", "monthly"] | msgspec.UnsetType | None = msgspec.UNSET
+    cost_limit_action: Literal["warn", "block"] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Validation(msgspec.Struct, omit_defaults=True):
@@ -234,7 +237,13 @@ ENDPOINTS = (
         list_versions,
         "The model's versions",
         {200: Answer("All of them", Versions)},
-        params=(Param("model", "owner/name; the configured one where left out", {"type": "string"}),),
+        params=(
+            Param(
+                "model",
+                "owner/name; the configured one where left out",
+                {"type": "string", "minLength": 1, "maxLength": 1000},
+            ),
+        ),
         errors=(InvalidRequest, NotFound, TokenMissing, ProviderError, ProviderUnavailable),
     ),
 )

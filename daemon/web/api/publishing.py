@@ -148,6 +148,11 @@ async def post_test(request: web.Request) -> web.Response:
     raise NotFound(f"There is no destination {name!r}. GET /api/cloud/publishing lists them.")
 
 
+def _or_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Null is as good as left out; of a secret it removes what is stored."""
+    return {"anyOf": [dict(schema), {"type": "null"}]}
+
+
 def schemas(types: Mapping[str, OptionType]) -> dict[str, Any]:
     """``DestinationBody`` for OpenAPI, as each type has it."""
     found: dict[str, Any] = {}
@@ -157,7 +162,10 @@ def schemas(types: Mapping[str, OptionType]) -> dict[str, Any]:
             "properties": {
                 "name": {"type": "string", "pattern": f"^{_NAME.pattern}$"},
                 "type": {"const": name},
-                "options": kind.schema,
+                "options": {
+                    **kind.schema,
+                    "properties": {one: _or_null(of) for one, of in kind.schema["properties"].items()},
+                },
             },
             "required": ["name", "type", *(["options"] if kind.schema["required"] else [])],
             "additionalProperties": False,

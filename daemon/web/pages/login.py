@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 
@@ -11,11 +12,13 @@ from ...errors import CrossSite, RateLimited, TunerdError, Unauthorized
 from .. import sessions
 from ..address import CLIENTS
 from ..admin import refuse_cross_site, straight_from_loopback
+from ..answers import read_body
 from ..api.sessions import session_views
 from ..endpoint import Answer, Endpoint, Param
 from .rendering import page
 
 _HTML = "text/html"
+_FORM_BYTES = 8192  # a token and a path; what is longer is neither
 
 
 async def login_page(request: web.Request) -> web.Response:
@@ -28,8 +31,9 @@ async def login_page(request: web.Request) -> web.Response:
 async def log_in(request: web.Request) -> web.Response:
     request.app[CLIENTS].of(request)
     refuse_cross_site(request)
-    form = await request.post()
-    target, token = _target(_text(form.get("next"))), _text(form.get("token"))
+    body = await read_body(request)
+    form = parse_qs(body[:_FORM_BYTES].decode("utf-8", "replace"))
+    target, token = _target(_only(form, "next")), _only(form, "token")
     try:
         answer = await sessions.log_in(request, token)
     except (RateLimited, Unauthorized) as refused:
@@ -55,8 +59,8 @@ async def _form(request: web.Request, target: str, refused: TunerdError | None =
     return response
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+def _only(form: Mapping[str, list[str]], name: str) -> str:
+    return form.get(name, [""])[0]
 
 
 def _target(wanted: str | None) -> str:
