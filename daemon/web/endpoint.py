@@ -58,5 +58,6 @@ class Endpoint:
 
     @property
     def tag(self) -> str:
-        """The group that it is shown in: the module that answers it."""
-        return getattr(self.handler, "__module__", "").rpartition(".")[2] or "web"
+        """The group that it is shown in: the module that answers it; all that makes the web page is one."""
+        module = getattr(self.handler, "__module__", "")
+        return "pages" if ".pages." in module else module.rpartition(".")[2] or "web"

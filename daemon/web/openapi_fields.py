@@ -106,6 +106,9 @@ FIELDS: Mapping[str, str] = {
     "source": "webhook, or poll: learned by asking the API",
     "source_ip": "The sender's address",
     "verified": "Whether its signature was checked and holds",
+    "verdict": "valid, invalid, unsigned or unknown",
+    "Verification.detail": "What the verdict means",
+    "Verification.secrets": "How many signing secrets it was tried with",
     "body_bytes": "The body's size; the body itself is at …/events/{seq}/body",
     "offset": "The byte of the log that text begins at",
     "text": "A piece of the log",
@@ -162,6 +165,13 @@ FIELDS: Mapping[str, str] = {
     "period_start": "When the period began",
     "period_end": "When it ends",
     "unknown": "Which figure is missing, and what to do about it",
+    # the process
+    "pid": "The process",
+    "role": "all, ingest or worker",
+    "listening": "Where it listens",
+    "trusted_proxies": "Addresses and CIDRs whose forwarding headers are believed",
+    "max_body_mib": "How large a webhook's body may be",
+    "changed": "Settings that have another value now",
     # status, health, logins
     "operational": "Whether the status page says that all works; null: it could not be read",
     "incidents": "What is going on there now",

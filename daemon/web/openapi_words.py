@@ -38,10 +38,10 @@ TAGS: Mapping[str, str] = {
     "health": "Liveness and readiness",
     "metrics": "For Prometheus",
     "openapi": "This document",
-    "docs": "This document, for people",
-    "job": "The page of one job",
-    "login": "Logging in to the web page",
-    "static": "The web page's own files",
+    "verify": "An event's signature, checked again",
+    "files": "Files that were delivered to this machine",
+    "process": "The daemon as a process: what it runs with, and reading it again",
+    "pages": "The web page and its files",
 }
 
 PATH_PARAMETERS: Mapping[str, str] = {
