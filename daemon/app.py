@@ -121,6 +121,8 @@ async def open_parts(
                 tokens=tokens,
                 webhook_secrets=secrets,
                 submitter=submitter,
+                session=session,
+                preflight=preflight,
                 status_feed=status_feed,
                 destination_types=destination_types(),
                 check_destination=lambda config: check_destination(config, store, settings),

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
+    import aiohttp
+
     from .config import Settings
     from .core.options import Checked, OptionType
     from .metrics import Metrics
     from .replicate.client import ReplicateClient
     from .replicate.feeds import StatusFeed
+    from .replicate.preflight import Preflight
     from .replicate.submit import Submitter
     from .replicate.token import TokenSource
     from .replicate.webhook_secret import WebhookSecrets
@@ -32,6 +35,8 @@ CLIENT: web.AppKey[ReplicateClient] = web.AppKey("client")
 TOKENS: web.AppKey[TokenSource] = web.AppKey("tokens")
 WEBHOOK_SECRETS: web.AppKey[WebhookSecrets] = web.AppKey("webhook_secrets")
 SUBMITTER: web.AppKey[Submitter] = web.AppKey("submitter")
+SESSION: web.AppKey[aiohttp.ClientSession] = web.AppKey("session")
+PREFLIGHT: web.AppKey[Preflight] = web.AppKey("preflight")
 STATUS_FEED: web.AppKey[StatusFeed] = web.AppKey("status_feed")
 DESTINATION_TYPES: web.AppKey[Mapping[str, OptionType]] = web.AppKey("destination_types")  # by name
 CHECK_DESTINATION: web.AppKey[Callable[[DestinationConfig], Awaitable[Checked]]] = web.AppKey("check_destination")

@@ -26,7 +26,8 @@ ROOMS = {
     "replicate": BELOW_STORE | {"store"},
     "delivery": BELOW_STORE | {"store", "replicate"},
     "keys": BELOW_STORE | {"store", "replicate", "web"},  # for the type checker only: it imports none of them
-    "web": BELOW_STORE | {"store", "replicate", "keys", "logs"},  # never delivery: they meet in the store
+    "checks": BELOW_STORE | {"store", "replicate", "ownership", "systemd"},
+    "web": BELOW_STORE | {"store", "replicate", "keys", "checks", "logs"},  # never delivery: they meet in the store
     "sandbox": LEAVES | {"core"},
     "logs": LEAVES,
     "systemd": LEAVES,

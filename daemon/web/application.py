@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+import aiohttp
 from aiohttp import web
 
 from .. import keys
@@ -15,6 +16,7 @@ from ..core.options import Checked, OptionType
 from ..metrics import Metrics
 from ..replicate.client import ReplicateClient
 from ..replicate.feeds import StatusFeed
+from ..replicate.preflight import Preflight
 from ..replicate.submit import Submitter
 from ..replicate.token import TokenSource
 from ..replicate.webhook_secret import WebhookSecrets
@@ -23,7 +25,21 @@ from ..store.records import DestinationConfig
 from ..store.store import Store
 from . import address, health, metrics, middleware, openapi, pages, receiver
 from .answers import API_BODY_BYTES
-from .api import costs, events, files, jobs, logs, process, providers, publishing, sessions, status, submit, verify
+from .api import (
+    costs,
+    diagnosis,
+    events,
+    files,
+    jobs,
+    logs,
+    process,
+    providers,
+    publishing,
+    sessions,
+    status,
+    submit,
+    verify,
+)
 from .endpoint import Endpoint
 from .health import Check
 from .sse import end_streams
@@ -40,6 +56,8 @@ class WebParts:
     tokens: TokenSource
     webhook_secrets: WebhookSecrets
     submitter: Submitter
+    session: aiohttp.ClientSession
+    preflight: Preflight
     status_feed: StatusFeed
     destination_types: Mapping[str, OptionType]
     check_destination: Callable[[DestinationConfig], Awaitable[Checked]]
@@ -66,6 +84,7 @@ def endpoints() -> tuple[Endpoint, ...]:
         sessions,
         status,
         process,
+        diagnosis,
         health,
         metrics,
         openapi,
@@ -84,6 +103,8 @@ def make_app(parts: WebParts) -> web.Application:
     app[keys.TOKENS] = parts.tokens
     app[keys.WEBHOOK_SECRETS] = parts.webhook_secrets
     app[keys.SUBMITTER] = parts.submitter
+    app[keys.SESSION] = parts.session
+    app[keys.PREFLIGHT] = parts.preflight
     app[keys.STATUS_FEED] = parts.status_feed
     app[keys.DESTINATION_TYPES] = parts.destination_types
     app[keys.CHECK_DESTINATION] = parts.check_destination
@@ -99,6 +120,7 @@ def make_app(parts: WebParts) -> web.Application:
     middleware.set_up(app)
     receiver.set_up(app)
     logs.set_up(app)
+    diagnosis.set_up(app)
     pages.set_up(app)
     routes = endpoints()
     app[openapi.DOCUMENT] = openapi.Document(routes, publishing.schemas(parts.destination_types))

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 from aiohttp import web
@@ -21,6 +21,7 @@ from daemon.delivery.destinations.base import types
 from daemon.metrics import Metrics
 from daemon.replicate.client import ReplicateClient
 from daemon.replicate.feeds import StatusFeed
+from daemon.replicate.preflight import Preflight
 from daemon.replicate.submit import Submitter
 from daemon.replicate.token import TokenSource
 from daemon.replicate.webhook_secret import WebhookSecrets
@@ -64,7 +65,14 @@ class Served:
         assert found["detail"]
         return found
 
-    async def event(self, provider_id: str | None = "p1", *, raw: bytes | None = None, **prediction: Any) -> Appended:
+    async def event(
+        self,
+        provider_id: str | None = "p1",
+        *,
+        raw: bytes | None = None,
+        source: Literal["webhook", "poll"] = "webhook",
+        **prediction: Any,
+    ) -> Appended:
         """Append one event to the journal, as the receiver would."""
         self._ids += 1
         body = raw
@@ -77,7 +85,7 @@ class Served:
             signature="v1,c2lnbmF0dXJl",
             body=body,
             received_at=time.time(),
-            source="webhook",
+            source=source,
             source_ip="127.0.0.1",
             verified=True,
         )
@@ -119,13 +127,16 @@ async def running_app(
         tokens = TokenSource(settings, store.secrets)
         client = ReplicateClient(outgoing, tokens.get, settings.replicate_base_url, metrics=metrics)
         wakes: list[None] = []
+        secrets = WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=clock)
         everything: dict[str, Any] = {
             "settings": settings,
             "store": store,
             "effective": effective,
             "client": client,
             "tokens": tokens,
-            "webhook_secrets": WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=clock),
+            "webhook_secrets": secrets,
+            "session": outgoing,
+            "preflight": Preflight(outgoing, secrets, lambda: store.settings.daemon_id(clock()), now=clock),
             "submitter": Submitter(store, effective, client, tokens, scratch=directory / "data" / "tmp", now=clock),
             "status_feed": StatusFeed(outgoing, settings.status_url, time.monotonic),
             "destination_types": types(),
