@@ -55,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_days: int | None  # of a finished job with all that belongs to it; None: for ever
     keep_bodies_days: int | None  # of a finished job's event bodies that nothing needs any more; None: for ever
     log_format: str
+    hf_token: str | None
+    hf_endpoint: str | None
     origin: dict[str, Origin]
 
     def __repr__(self) -> str:  # shows where values come from, and no value: some are secret
@@ -102,6 +104,8 @@ def _options(environ: Mapping[str, str]) -> dict[str, Option]:
             "TUNERD_IP_RANGES_URL", parsing.http_url, "https://www.gstatic.com/ipranges/cloud.json"
         ),
         "replicate_api_token": Option("REPLICATE_API_TOKEN", parsing.token, None, secret=True),
+        "hf_token": Option("HF_TOKEN", parsing.token, None, secret=True),
+        "hf_endpoint": Option("HF_ENDPOINT", parsing.http_url, None),
         "replicate_base_url": Option("REPLICATE_BASE_URL", parsing.base_url, "https://api.replicate.com"),
         "model": Option("TUNERD_MODEL", parsing.model, "simpletuner/advanced-trainer"),
         "version_override": Option("TUNERD_VERSION_OVERRIDE", parsing.text, None),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import skip_or_fail
-from tests.delivery.destinations.counterparts import Bucket, Counterpart, Disk
+from tests.delivery.destinations.counterparts import Bucket, Counterpart, Disk, Repos
+from tests.support.hub import Hub, running_hub
 from tests.support.moto import running_moto
 from tests.support.swift import ACCESS_KEY, SECRET_KEY, SwiftMissing, running_swift
 
@@ -30,16 +31,32 @@ def moto_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(swift_url: str) -> Bucket:
+def swift(swift_url: str) -> Bucket:
     return Bucket(swift_url, f"b{secrets.token_hex(6)}", ACCESS_KEY, SECRET_KEY, "the bucket does not exist")
 
 
-@pytest.fixture(params=["local", "swift", "moto"])
-def counterpart(request: pytest.FixtureRequest, tmp_path: Path) -> Counterpart:
-    if request.param == "local":
-        return Disk(tmp_path / "models")
-    if request.param == "moto":
-        url = request.getfixturevalue("moto_url")
-        return Bucket(url, f"b{secrets.token_hex(6)}", "any", "thing", "the bucket does not exist")
-    found: Counterpart = request.getfixturevalue("bucket")
+@pytest.fixture
+def moto(moto_url: str) -> Bucket:
+    return Bucket(moto_url, f"b{secrets.token_hex(6)}", "any", "thing", "the bucket does not exist")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path / "models")
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[Hub]:
+    async with running_hub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def repos(hub: Hub) -> Repos:
+    return Repos(hub)
+
+
+@pytest.fixture(params=["disk", "swift", "moto", "repos"])
+def counterpart(request: pytest.FixtureRequest, hub: Hub) -> Counterpart:
+    found: Counterpart = request.getfixturevalue(request.param)
     return found

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import boto3
 
-from daemon.delivery.destinations import local, s3
+from daemon.delivery.destinations import huggingface, local, s3
 from daemon.delivery.destinations.base import Destination, Package
+from tests.support.hub import TOKEN, Hub
 
 
 class Counterpart(Protocol):
@@ -103,3 +104,27 @@ class Bucket:
     def uploads(self) -> list[str]:
         """Keys of unfinished uploads."""
         return [found["Key"] for found in self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", [])]
+
+
+class Repos:
+    """The repositories of a stub Hub, one for each job; LFS, since there is no Xet behind it."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.destination: Destination = huggingface  # type: ignore[assignment]
+        self.hub = hub
+        self.options = huggingface.Options(repo_id="me/{job_id}", token=TOKEN, endpoint=hub.url, xet=False)
+        self.wrong = huggingface.Options(repo_id="somebody/{job_id}", token=TOKEN, endpoint=hub.url, xet=False)
+        self.says = "may not write there|no member of it"
+
+    def contents(self, package: Package) -> dict[str, bytes]:
+        repo = self.hub.repos.get(f"me/{package.job_id}")
+        return {name: content for name, content in repo.files().items() if name != ".gitattributes"} if repo else {}
+
+    def stamps(self, package: Package) -> dict[str, Any]:
+        return {commit["oid"]: commit["title"] for commit in self.hub.repos[f"me/{package.job_id}"].commits}
+
+    def spoil(self, package: Package, name: str) -> None:
+        self.hub.repos[f"me/{package.job_id}"].commit("by hand", {name: (False, b"spoiled")})
+
+    def everything(self) -> list[str]:
+        return list(self.hub.repos)

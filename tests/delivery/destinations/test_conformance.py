@@ -14,6 +14,8 @@ from tests.delivery.destinations.counterparts import Counterpart
 from tests.support.outputs import sha256
 from tests.support.packages import Reports, package, place, staged
 
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own call
+
 LARGE = 40 * 1024 * 1024 + 17  # three parts of an S3 upload
 FILES = {
     "model.safetensors": random.Random(1).randbytes(LARGE),

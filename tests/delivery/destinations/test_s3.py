@@ -37,8 +37,8 @@ def here(settings: Settings) -> Place:
 
 
 @pytest.fixture
-async def gate(bucket: Bucket) -> AsyncIterator[Gate]:
-    async with running_gate(bucket.options.endpoint_url) as gate:
+async def gate(swift: Bucket) -> AsyncIterator[Gate]:
+    async with running_gate(swift.options.endpoint_url) as gate:
         yield gate
 
 
@@ -56,73 +56,73 @@ def failing(status: int, code: str, *methods: str, times: int, part: str = "") -
     return answer
 
 
-def through(gate: Gate, bucket: Bucket) -> s3.Options:
-    return msgspec.structs.replace(bucket.options, endpoint_url=gate.url)
+def through(gate: Gate, swift: Bucket) -> s3.Options:
+    return msgspec.structs.replace(swift.options, endpoint_url=gate.url)
 
 
-async def test_the_manifest_is_written_last_and_tells_the_hashes(bucket: Bucket, here: Place, tmp_path: Path) -> None:
+async def test_the_manifest_is_written_last_and_tells_the_hashes(swift: Bucket, here: Place, tmp_path: Path) -> None:
     job = package(staged(tmp_path / "staging", {"model.safetensors": LARGE, "a.json": b"{}"}))
-    assert await s3.publish(job, bucket.options, here) == f"s3://{bucket.name}/job_abc/"
-    written = json.loads(bucket.contents(job)["manifest.json"])
+    assert await s3.publish(job, swift.options, here) == f"s3://{swift.name}/job_abc/"
+    written = json.loads(swift.contents(job)["manifest.json"])
     assert {file["name"]: file["sha256"] for file in written["files"]} == {
         "model.safetensors": sha256(LARGE),
         "a.json": sha256(b"{}"),
     }
-    head = bucket.client.head_object(Bucket=bucket.name, Key="job_abc/model.safetensors")
+    head = swift.client.head_object(Bucket=swift.name, Key="job_abc/model.safetensors")
     assert head["Metadata"]["sha256"] == sha256(LARGE) and head["ETag"].endswith('-3"')
-    assert bucket.client.head_object(Bucket=bucket.name, Key="job_abc/a.json")["ContentType"] == "application/json"
-    assert bucket.uploads() == []
+    assert swift.client.head_object(Bucket=swift.name, Key="job_abc/a.json")["ContentType"] == "application/json"
+    assert swift.uploads() == []
 
 
-async def test_a_part_that_fails_for_a_moment(bucket: Bucket, gate: Gate, here: Place, tmp_path: Path) -> None:
+async def test_a_part_that_fails_for_a_moment(swift: Bucket, gate: Gate, here: Place, tmp_path: Path) -> None:
     gate.answer = failing(503, "SlowDown", "PUT", times=2, part="partNumber=2")
     job = package(staged(tmp_path / "staging", {"m.bin": LARGE}))
-    await s3.publish(job, through(gate, bucket), here)
-    assert bucket.contents(job)["m.bin"] == LARGE
+    await s3.publish(job, through(gate, swift), here)
+    assert swift.contents(job)["m.bin"] == LARGE
     assert len([path for path in gate.sent("PUT") if "partNumber=2" in path]) == 3
 
 
 async def test_a_part_that_fails_for_good_leaves_no_parts_behind(
-    bucket: Bucket, gate: Gate, here: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swift: Bucket, gate: Gate, here: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clients, "MAX_ATTEMPTS", 1)
     gate.answer = failing(500, "InternalError", "PUT", times=1, part="partNumber=2")
     job = package(staged(tmp_path / "staging", {"m.bin": LARGE}))
     with pytest.raises(Retry, match=r"m\.bin: InternalError"):
-        await s3.publish(job, through(gate, bucket), here)
-    assert bucket.contents(job) == {} and bucket.uploads() == []
-    await s3.publish(job, through(gate, bucket), here)
-    assert bucket.contents(job)["m.bin"] == LARGE
+        await s3.publish(job, through(gate, swift), here)
+    assert swift.contents(job) == {} and swift.uploads() == []
+    await s3.publish(job, through(gate, swift), here)
+    assert swift.contents(job)["m.bin"] == LARGE
 
 
 async def test_bytes_that_change_on_the_way_are_refused_by_the_server(
-    bucket: Bucket, here: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swift: Bucket, here: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = package(staged(tmp_path / "staging", {"m.bin": b"right"}))
     monkeypatch.setattr(Slice, "md5", lambda _: "1B2M2Y8AsgTpgAmY7PhCfg==")  # that of nothing: not of what is sent
     with pytest.raises(Retry, match="BadDigest"):
-        await s3.publish(job, bucket.options, here)
-    assert bucket.contents(job) == {}
+        await s3.publish(job, swift.options, here)
+    assert swift.contents(job) == {}
 
 
 async def test_an_answer_that_was_lost_after_completion(
-    bucket: Bucket, gate: Gate, here: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swift: Bucket, gate: Gate, here: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server put the parts together, its answer did not arrive: the next run finds the object and sends nothing."""
     monkeypatch.setattr(clients, "MAX_ATTEMPTS", 1)
     job = package(staged(tmp_path / "staging", {"m.bin": LARGE}))
     gate.lose = once("POST", "uploadId=")
     with pytest.raises(Retry):
-        await s3.publish(job, through(gate, bucket), here)
+        await s3.publish(job, through(gate, swift), here)
     gate.requests.clear()
-    await s3.publish(job, through(gate, bucket), here)
-    assert gate.sent("PUT") == [f"/{bucket.name}/job_abc/manifest.json"]
-    assert bucket.contents(job)["m.bin"] == LARGE and bucket.uploads() == []
+    await s3.publish(job, through(gate, swift), here)
+    assert gate.sent("PUT") == [f"/{swift.name}/job_abc/manifest.json"]
+    assert swift.contents(job)["m.bin"] == LARGE and swift.uploads() == []
 
 
-async def test_rights_that_are_missing(bucket: Bucket, gate: Gate, here: Place, tmp_path: Path) -> None:
+async def test_rights_that_are_missing(swift: Bucket, gate: Gate, here: Place, tmp_path: Path) -> None:
     job = package(staged(tmp_path / "staging", {"m.bin": b"model"}))
-    options = through(gate, bucket)
+    options = through(gate, swift)
     # Without the right to list, S3 answers 403 for what is missing; without others, some calls are refused.
     gate.answer = failing(403, "AccessDenied", "HEAD", "DELETE", times=2)
     await s3.publish(job, options, here)
@@ -138,14 +138,14 @@ async def test_rights_that_are_missing(bucket: Bucket, gate: Gate, here: Place, 
     assert "may not be deleted" in (await s3.check(options, here))[1]
 
 
-async def test_wrong_credentials(bucket: Bucket, here: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wrong_credentials(swift: Bucket, here: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = package(staged(tmp_path / "staging", {"m.bin": b"model"}))
-    wrong = msgspec.structs.replace(bucket.options, secret_access_key="wrong")
+    wrong = msgspec.structs.replace(swift.options, secret_access_key="wrong")
     for attempt in (s3.publish(job, wrong, here), s3.check(wrong, here)):
         with pytest.raises(Permanent, match="the secret does not belong to the access key") as raised:
             await attempt
         assert "testing" not in str(raised.value) and "wrong" not in str(raised.value).replace("wrong region", "")
-    half = msgspec.structs.replace(bucket.options, secret_access_key=None)
+    half = msgspec.structs.replace(swift.options, secret_access_key=None)
     with pytest.raises(Permanent, match="go together"):
         await s3.publish(job, half, here)
     clients._session.cache_clear()
@@ -155,11 +155,11 @@ async def test_wrong_credentials(bucket: Bucket, here: Place, tmp_path: Path, mo
     with pytest.raises(Permanent, match="AWS_ACCESS_KEY_ID"):
         await s3.publish(job, none, here)
     clients._session.cache_clear()
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", str(bucket.options.access_key_id))
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", str(bucket.options.secret_access_key))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", str(swift.options.access_key_id))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", str(swift.options.secret_access_key))
     await s3.publish(job, none, here)
     clients._session.cache_clear()
-    assert bucket.contents(job)["m.bin"] == b"model"
+    assert swift.contents(job)["m.bin"] == b"model"
 
 
 async def test_a_server_that_is_not_there(here: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,13 +169,13 @@ async def test_a_server_that_is_not_there(here: Place, tmp_path: Path, monkeypat
         await s3.publish(package(staged(tmp_path / "staging", {"m.bin": b"x"})), options, here)
 
 
-async def test_templates_links_and_reading_back(bucket: Bucket, here: Place, tmp_path: Path) -> None:
+async def test_templates_links_and_reading_back(swift: Bucket, here: Place, tmp_path: Path) -> None:
     job = package(staged(tmp_path / "staging", {"small.txt": b"s", "m.bin": b"model"}), config_name="My cat")
     options = msgspec.structs.replace(
-        bucket.options, prefix="/models/{config_name}-{date}", presign_seconds=600, read_back=True
+        swift.options, prefix="/models/{config_name}-{date}", presign_seconds=600, read_back=True
     )
     url = await s3.publish(job, options, here)
-    assert sorted(bucket.everything()) == [
+    assert sorted(swift.everything()) == [
         f"models/My-cat-2023-11-14/{name}" for name in ("m.bin", "manifest.json", "small.txt")
     ]
     assert "/models/My-cat-2023-11-14/m.bin?" in url and "testing" not in url
@@ -183,11 +183,11 @@ async def test_templates_links_and_reading_back(bucket: Bucket, here: Place, tmp
         assert (answer.status, await answer.read()) == (200, b"model")
 
 
-async def test_only_our_own_unfinished_uploads_are_ended(bucket: Bucket, here: Place, tmp_path: Path) -> None:
+async def test_only_our_own_unfinished_uploads_are_ended(swift: Bucket, here: Place, tmp_path: Path) -> None:
     for key in ("job_abc/m.bin", "job_abc/m.bin.other", "job_abcd/m.bin"):
-        bucket.client.create_multipart_upload(Bucket=bucket.name, Key=key)
-    await s3.publish(package(staged(tmp_path / "staging", {"m.bin": LARGE})), bucket.options, here)
-    assert sorted(bucket.uploads()) == ["job_abc/m.bin.other", "job_abcd/m.bin"]
+        swift.client.create_multipart_upload(Bucket=swift.name, Key=key)
+    await s3.publish(package(staged(tmp_path / "staging", {"m.bin": LARGE})), swift.options, here)
+    assert sorted(swift.uploads()) == ["job_abc/m.bin.other", "job_abcd/m.bin"]
 
 
 KILLED = """
@@ -212,9 +212,9 @@ asyncio.run(s3.publish(job, options, place(settings_for(folder, "http://127.0.0.
 """
 
 
-async def test_killed_in_the_middle_of_an_upload(bucket: Bucket, here: Place, tmp_path: Path) -> None:
+async def test_killed_in_the_middle_of_an_upload(swift: Bucket, here: Place, tmp_path: Path) -> None:
     (tmp_path / "content").write_bytes(LARGE)
-    arguments = [str(tmp_path), msgspec.json.encode(bucket.options).decode()]
+    arguments = [str(tmp_path), msgspec.json.encode(swift.options).decode()]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", KILLED, *arguments, stdout=asyncio.subprocess.PIPE, env=dict(os.environ)
     )
@@ -227,10 +227,10 @@ async def test_killed_in_the_middle_of_an_upload(bucket: Bucket, here: Place, tm
     process.send_signal(signal.SIGKILL)
     await process.wait()
     job = package(staged(tmp_path / "staging", {"m.bin": LARGE}))
-    assert bucket.uploads() == ["job_abc/m.bin"] and bucket.contents(job) == {}
-    await s3.publish(job, bucket.options, here)
-    assert bucket.uploads() == []
-    assert bucket.contents(job)["m.bin"] == LARGE
+    assert swift.uploads() == ["job_abc/m.bin"] and swift.contents(job) == {}
+    await s3.publish(job, swift.options, here)
+    assert swift.uploads() == []
+    assert swift.contents(job)["m.bin"] == LARGE
 
 
 @pytest.mark.parametrize("size", [1, PART_BYTES, 50 * 1024**3, 5 * 1024**4])
