@@ -94,6 +94,8 @@ def job(job_id: str, /, *, as_json: Json = False) -> int:
         return 0
     found = answer["job"]
     show(found)
+    if found["status"] == "queued":
+        _explain_queue(client, found)
     artifacts = client.get(job_path(found["job_id"], "artifacts"))["artifacts"]
     if artifacts:
         print()
@@ -131,6 +133,16 @@ def show(found: dict[str, Any]) -> None:
                 for d in deliveries
             ],
         )
+
+
+def _explain_queue(client: Client, found: dict[str, Any]) -> None:
+    """Why it waits, as far as anybody can know: with the status page's word."""
+    page = client.get("/api/cloud/replicate/status")
+    said = page.get("description") or page.get("error") or "nothing is known"
+    waited = found.get("queue_seconds")
+    since = "" if waited is None else f" for {output.duration(waited)}"
+    print()
+    print(output.clean(f"Queued{since}: Replicate queues jobs while GPUs are busy. Its status page: {said}"))
 
 
 def cancel(job_id: str, /, *, as_json: Json = False) -> int:

@@ -12,6 +12,7 @@ from . import output
 from .client import Client
 from .exits import Usage
 from .options import Json
+from .training_files import read_json, read_training
 
 PATIENCE = 900.0  # seconds: the daemon packs and uploads up to 100 MiB before it answers
 
@@ -20,7 +21,7 @@ def submit(
     model: Annotated[str | None, Parameter(help="OWNER/NAME of any Replicate model.")] = None,
     /,
     *inputs: Annotated[str, Parameter(help="key=value of the model's input; JSON where it parses; key=@FILE.json.")],
-    config: Annotated[Path | None, Parameter(help="SimpleTuner configuration (JSON).")] = None,
+    config: Annotated[Path | None, Parameter(help="SimpleTuner's config.json, with the files it names.")] = None,
     dataset: Annotated[list[Path] | None, Parameter(help="Folder with images and captions; repeatable.")] = None,
     name: Annotated[str | None, Parameter(help="A name for the training.")] = None,
     version: Annotated[str | None, Parameter(help="Version of the model.")] = None,
@@ -41,11 +42,12 @@ def submit(
       tunerd submit black-forest-labs/flux-schnell prompt="a cat" num_outputs=2
       tunerd submit owner/model settings=@settings.json --dry-run
     """
+    training, data = (None, None) if config is None else read_training(config, with_data=not dataset)
     body = {
         "model": model,
         "input": read_inputs(inputs) if model is not None else None,
-        "config": None if config is None else read_json(config),
-        "dataloader_config": [dataset_entry(folder) for folder in dataset] if dataset else None,
+        "config": training,
+        "dataloader_config": [dataset_entry(folder) for folder in dataset] if dataset else data,
         "config_name": name if name is not None or config is None else config.stem,
         "version": version,
         "hardware": hardware,
@@ -107,15 +109,6 @@ def dataset_entry(folder: Path) -> dict[str, Any]:
         "instance_data_dir": str(folder.expanduser().absolute()),
         "caption_strategy": "textfile",
     }
-
-
-def read_json(path: Path) -> Any:
-    """The JSON value of a file; ``Usage`` where it cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        reason = (problem.strerror if isinstance(problem, OSError) else None) or problem
-        raise Usage(f"{path}: cannot be read as JSON: {reason}") from None
 
 
 def read_inputs(pairs: tuple[str, ...]) -> dict[str, Any]:

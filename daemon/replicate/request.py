@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -89,6 +89,9 @@ def _with_saved(request: SubmitRequest, saved: Mapping[str, Any]) -> SubmitReque
 def _input(request: SubmitRequest) -> tuple[dict[str, Any], Data]:
     """The model's input, and what its dataloader configuration comes to."""
     given = request.input
+    hub_model_id = None
+    if request.hub_model_id is not None:
+        hub_model_id = _owner_name(request.hub_model_id, "hub_model_id", parsing.hub_repo)
     if given is not None and not isinstance(given, dict):
         raise ConfigInvalid("`input` must be an object.", field="input")
     if request.config is None and request.dataloader_config is None:
@@ -108,16 +111,25 @@ def _input(request: SubmitRequest) -> tuple[dict[str, Any], Data]:
         built["dataloader_json"] = msgspec.json.encode(data.dataloader).decode()
     if data.images is not None:
         built["images"] = data.images
+    if request.dataloader_config is None and not (given or {}).get("images"):
+        data = msgspec.structs.replace(data, notes=tuple(_unread(request.config)))
     twice = next((key for key in ("images", "dataloader_json") if (given or {}).get(key)), None)
     if twice is not None and request.dataloader_config is not None:
         raise ConfigInvalid(f"`input.{twice}` and `dataloader_config` both give data. Leave one out.", field="input")
     built.update(given or {})  # hf_token, max_train_steps, images, …
-    if request.hub_model_id is not None:
-        # The trainer refuses this without a token; without one the job's result is left to our own destinations.
-        hub_model_id = _owner_name(request.hub_model_id, "hub_model_id", parsing.hub_repo)
-        if built.get("hf_token"):
-            built.setdefault("hub_model_id", hub_model_id)
+    # The trainer refuses this without a token; without one the job's result is left to our own destinations.
+    if hub_model_id is not None and built.get("hf_token"):
+        built.setdefault("hub_model_id", hub_model_id)
     return built, data
+
+
+def _unread(config: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in config.items():
+        if key.lstrip("-") == "data_backend_config" and value:
+            yield (
+                f"{key}: the file that it names is not read by the daemon. Give its content in dataloader_config; "
+                "`tunerd submit --config` does so by itself."
+            )
 
 
 def _model(request: SubmitRequest, effective: EffectiveSettings) -> tuple[str | None, str | None]:

@@ -15,6 +15,7 @@ import structlog
 
 from .. import parsing
 from ..config import Settings
+from ..core.costs import price_per_second
 from ..core.spend import Limit
 from ..errors import InvalidSetting, SettingPinned, UnknownSetting
 from .settings import StoredSettings
@@ -31,7 +32,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "webhook_allowed_ips": parsing.networks,
     "webhook_require_signature": parsing.boolean,
     "model": parsing.model,
-    "version_override": parsing.text,
+    "version_override": parsing.version,
     "hardware": parsing.text,
     "cost_limit_enabled": parsing.boolean,
     "cost_limit_amount": parsing.number(0, 1e9),
@@ -137,6 +138,11 @@ class EffectiveSettings:
             found.append("webhook_url: plain http:// to this machine only: Replicate itself cannot reach it.")
         if not self.webhook_require_signature:
             found.append("webhook_require_signature is off: anyone who reaches the endpoint can forge events.")
+        if price_per_second(self.hardware) is None:
+            found.append(
+                f"hardware: {self.hardware} is not in the price list (GET /api/cloud/hardware-options): what its jobs "
+                "cost is not known, and a cost limit that blocks refuses them."
+            )
         return found
 
     async def update(self, values: Mapping[str, Any], *, now: float) -> list[str]:

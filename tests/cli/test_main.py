@@ -130,6 +130,20 @@ async def test_an_error_answer_is_told_on_standard_error(tunerd, stand_in: Stand
     assert '"code": "job_not_found"' in result.err
 
 
+async def test_a_job_in_the_queue_is_explained(tunerd, stand_in: StandIn) -> None:
+    waiting = {"job": job(status="queued", queue_seconds=125.0)}
+    stand_in.answer("GET", "/api/cloud/jobs/job_1", waiting)
+    stand_in.answer("GET", "/api/cloud/jobs/job_1/artifacts", {"artifacts": []})
+    page = {"operational": False, "description": "Long queues\x1b[2J for A100", "incidents": [], "error": None}
+    stand_in.answer("GET", "/api/cloud/replicate/status", page)
+    result = await tunerd("job", "job_1", TUNERD_URL=stand_in.url)
+    assert result.code == 0
+    explained = "Queued for 2:05: Replicate queues jobs while GPUs are busy. Its status page: Long queues"
+    assert explained in result.out and "\x1b" not in result.out
+    told = await tunerd("job", "job_1", "--json", TUNERD_URL=stand_in.url)
+    assert told.json() == waiting
+
+
 async def test_control_characters_in_an_error_do_not_reach_the_terminal(tunerd, stand_in: StandIn) -> None:
     stand_in.answer("GET", "/api/cloud/jobs/x", problem(400, "bad", detail="\x1b]0;gone\x07\x9b2J\r"), 400)
     result = await tunerd("job", "x", TUNERD_URL=stand_in.url)

@@ -213,6 +213,7 @@ async def test_dry_run_sends_and_keeps_nothing(make_world: Make) -> None:
         (SubmitRequest(model="a/b", version="no good", input={}), InvalidRequest, "version"),
         (SubmitRequest(model="a/b", input={}, destination="x"), InvalidRequest, "destination"),
         (SubmitRequest(config=CONFIG, hub_model_id="x"), InvalidRequest, "hub_model_id"),
+        (SubmitRequest(model="acme/hello", input={}, hub_model_id="me/bad--name"), InvalidRequest, "hub_model_id"),
         (SubmitRequest(config=CONFIG, destinations=["nope"]), InvalidRequest, "destinations"),
         (SubmitRequest(config=CONFIG, destinations=[]), InvalidRequest, "destinations"),
         (SubmitRequest(config=CONFIG, idempotency_key=""), InvalidRequest, "idempotency_key"),

@@ -62,6 +62,8 @@ async def test_a_change_applies_at_once_and_is_kept(kept: Store) -> None:
         ("model", "no owner"),
         ("model", ""),
         ("version_override", []),
+        ("version_override", "two words"),
+        ("version_override", "no-owner:abc"),
         ("hardware", 5),
         ("cost_limit_amount", -1),
         ("cost_limit_amount", "nan"),
@@ -113,6 +115,7 @@ async def test_warnings(kept: Store) -> None:
     warnings = await effective.update(values, now=1.0)
     assert warnings == effective.warnings()
     assert len(warnings) == 2
+    assert "gpu-l40 is not in the price list" in (await effective.update({"hardware": "gpu-l40"}, now=1.0))[-1]
 
 
 async def test_what_another_version_stored_is_left_out(kept: Store) -> None:

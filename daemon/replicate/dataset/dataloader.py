@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ...errors import ConfigInvalid, DatasetUnreadable
+from ...errors import ConfigInvalid, DatasetEmpty, DatasetUnreadable
 from ..outgoing import Dataset
 
 FIELD = "dataloader_config"
@@ -48,12 +48,20 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_dataloader(dataloader: Any) -> Data:
-    """Raises ``ConfigInvalid`` for another shape, ``DatasetUnreadable`` where local data cannot be brought along."""
+    """Raises ``ConfigInvalid`` for another shape, ``DatasetUnreadable`` where local data cannot be brought along, and
+    ``DatasetEmpty`` where there is none.
+    """
     backends = [dataloader] if isinstance(dataloader, dict) else dataloader
     if not isinstance(backends, list) or not all(isinstance(backend, dict) for backend in backends):
         raise ConfigInvalid("`dataloader_config` must be a list of objects.", field=FIELD)
     backends = [backend for backend in backends if not (backend.get("disabled") or backend.get("disable"))]
     local, archives, remote = _sorted_out(backends)
+    if not (local or archives or remote):
+        raise DatasetEmpty(
+            "`dataloader_config` names nothing to train on: an entry with instance_data_dir is needed that is not "
+            "disabled. Nothing was sent.",
+            field=FIELD,
+        )
     if (local and (archives or remote)) or (archives and remote) or len(archives) > 1:
         raise DatasetUnreadable(
             "`dataloader_config` mixes local folders, archives at a URL and remote data; the trainer takes one archive "

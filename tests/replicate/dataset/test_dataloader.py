@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daemon.errors import ConfigInvalid, DatasetUnreadable, TunerdError
+from daemon.errors import ConfigInvalid, DatasetEmpty, DatasetUnreadable, TunerdError
 from daemon.replicate.dataset.dataloader import local_paths, read_dataloader
 
 CATS = {"id": "cats", "type": "local", "instance_data_dir": "/home/me/cats"}
@@ -29,6 +29,22 @@ def test_a_single_object_and_no_type_will_do() -> None:
 
 def test_a_disabled_backend_is_none() -> None:
     assert len(read_dataloader([CATS, {**CATS, "disabled": True}]).datasets) == 1
+
+
+@pytest.mark.parametrize(
+    "dataloader",
+    [
+        [],
+        [{**CATS, "disabled": True}],
+        [{"id": "cats", "type": "local"}],
+        [{"id": "text", "type": "local", "dataset_type": "text_embeds", "cache_dir": "cache/text"}],
+    ],
+    ids=["nothing", "disabled", "no folder", "only caches"],
+)
+def test_nothing_to_train_on_is_refused(dataloader: Any) -> None:
+    with pytest.raises(DatasetEmpty) as refused:
+        read_dataloader(dataloader)
+    assert refused.value.extra["field"] == "dataloader_config"
 
 
 def test_what_the_trainer_takes_from_the_configuration_goes_there() -> None:
