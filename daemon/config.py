@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from . import parsing
+from .core.versions import version
 from .errors import Misconfigured
 
 Origin = Literal["flag", "environment", "file", "default"]
@@ -108,7 +109,7 @@ def _options(environ: Mapping[str, str]) -> dict[str, Option]:
         "hf_endpoint": Option("HF_ENDPOINT", parsing.http_url, None),
         "replicate_base_url": Option("REPLICATE_BASE_URL", parsing.base_url, "https://api.replicate.com"),
         "model": Option("TUNERD_MODEL", parsing.model, "simpletuner/advanced-trainer"),
-        "version_override": Option("TUNERD_VERSION_OVERRIDE", parsing.version, None),
+        "version_override": Option("TUNERD_VERSION_OVERRIDE", version, None),
         "hardware": Option("TUNERD_HARDWARE", parsing.text, "gpu-l40s"),
         "cost_limit_enabled": Option("TUNERD_COST_LIMIT_ENABLED", parsing.boolean, False),
         "cost_limit_amount": Option("TUNERD_COST_LIMIT_AMOUNT", parsing.number(0, 1e9), 0.0),

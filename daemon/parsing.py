@@ -278,14 +278,6 @@ def model(value: Any) -> str:
     return name
 
 
-def version(value: Any) -> str:
-    """A version's id, or ``owner/name:id``."""
-    name, colon, id_ = text(value).rpartition(":")
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", id_):
-        raise ValueError("a version's id, or owner/name:id, is expected")
-    return f"{model(name)}:{id_}" if colon else id_
-
-
 _HUB_NAME = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?", re.ASCII)
 
 

@@ -20,7 +20,7 @@ ROOMS = {
     "metrics": set[str](),
     "tracing": set[str](),
     "ownership": {"errors"},
-    "config": LEAVES,
+    "config": LEAVES | {"core"},
     "core": {"errors", "parsing"},
     "store": BELOW_STORE,
     "replicate": BELOW_STORE | {"store"},

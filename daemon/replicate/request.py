@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from .. import parsing
+from ..core.versions import split_version
 from ..errors import ConfigInvalid, InvalidRequest, WebhookUrlInvalid
 from ..store.effective import EffectiveSettings
 from .dataset.dataloader import Data, read_dataloader
@@ -154,10 +154,10 @@ def _model(request: SubmitRequest, effective: EffectiveSettings) -> tuple[str | 
 
 
 def _split_version(version: str) -> tuple[str | None, str]:
-    name, colon, id_ = version.strip().rpartition(":")
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", id_):
-        raise InvalidRequest(f"{version!r} is not a version: its id, or owner/name:id, is expected.", field="version")
-    return (_owner_name(name, "version") if colon else None), id_
+    try:
+        return split_version(version)
+    except ValueError as problem:
+        raise InvalidRequest(f"{version!r} is not a version: {problem}.", field="version") from None
 
 
 def _owner_name(value: str, field: str, read: Callable[[Any], str] = parsing.model) -> str:

@@ -17,6 +17,7 @@ from .. import parsing
 from ..config import Settings
 from ..core.costs import price_per_second
 from ..core.spend import Limit
+from ..core.versions import version
 from ..errors import InvalidSetting, SettingPinned, UnknownSetting
 from .settings import StoredSettings
 
@@ -32,7 +33,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "webhook_allowed_ips": parsing.networks,
     "webhook_require_signature": parsing.boolean,
     "model": parsing.model,
-    "version_override": parsing.version,
+    "version_override": version,
     "hardware": parsing.text,
     "cost_limit_enabled": parsing.boolean,
     "cost_limit_amount": parsing.number(0, 1e9),
