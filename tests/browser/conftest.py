@@ -27,6 +27,7 @@ OPTIONS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP tuner.test 127.0.0.1",
 ]
 SLOW_RUN = 2  # of the sandbox: a run takes four seconds, long enough to be seen moving
 

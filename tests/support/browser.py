@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, ConsoleMessage, Page, Request
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, expect
 
 ARTIFACTS = Path(__file__).parents[2] / "test-artifacts"
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 860}
 PATIENCE_MS = 20_000  # two cores, many processes
+expect.set_options(timeout=PATIENCE_MS)
 # The rules that people are kept out by. Minor ones are shown when a test fails, but fail none.
 SERIOUS = {"serious", "critical"}
 _RUN_AXE = "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"

@@ -46,6 +46,8 @@ def _provider(status: ProviderStatus | None) -> ProviderWord:
 
 def _share(limit: CostLimit) -> float:
     """Percent of the limit that is spent or held for jobs under way."""
-    if not limit.enabled or limit.amount <= 0:
+    if not limit.enabled:
         return 0.0
+    if limit.exceeded or limit.amount <= 0:
+        return 100.0
     return round(min(100.0, 100 * (limit.spent + limit.reserved) / limit.amount), 1)

@@ -1,7 +1,7 @@
 // A log's text as lines. A progress bar rewrites its line with "\r": shown is what it wrote last, as a terminal shows it.
 const ANSI = /\x1b\[[0-9;?]*[A-Za-z]/g;
-const ERROR = /\b(error|exception|traceback|critical|fatal|failed|out of memory)\b/i;
-const WARNING = /\b(warn|warning|deprecated)\b/i;
+const ERROR = /\b(\w*error|\w*exception|traceback|critical|fatal|failed|out of memory)\b/i;
+const WARNING = /\b(warn|\w*warning|deprecated)\b/i;
 
 export function levelOf(line) {
   return ERROR.test(line) ? "error" : WARNING.test(line) ? "warning" : "";
