@@ -137,6 +137,18 @@ class NothingToDeliver(TunerdError):
     code, status, title = "nothing_to_deliver", 409, "There is nothing to deliver"
 
 
+class NothingToCancel(TunerdError):
+    code, status, title = "nothing_to_cancel", 409, "There is nothing to cancel"
+
+
+class DestinationNotFound(TunerdError):
+    code, status, title = "destination_not_found", 404, "There is no such destination"
+
+
+class EndpointNotFound(TunerdError):
+    code, status, title = "endpoint_not_found", 404, "There is no such endpoint"
+
+
 class ConfigInvalid(TunerdError):
     code, status, title = "config_invalid", 400, "The training configuration is not valid"
 

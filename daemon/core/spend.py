@@ -111,16 +111,21 @@ class Budget:
     """A submit's question to the limit. The store asks it in the transaction that writes the intent.
 
     ``since``: from when the ledger is to be. ``warning``: after ``ask``, what a limit that only warns has to say.
+    ``reached``: after ``ask``, the limit's state where its amount is what stands in the job's way.
     """
 
     def __init__(self, limit: Limit, cost: Estimate | Unknown, *, now: float) -> None:
         self.since = period_start(now, limit.period, limit.zone)
         self.warning: str | None = None
+        self.reached: LimitState | None = None
         self._limit, self._cost, self._now = limit, cost, now
 
     def ask(self, ledger: Ledger) -> None:
         """Raises ``CostLimitExceeded`` where the job must not be submitted."""
-        self.warning = judge(limit_state(ledger, self._limit, self._now), self._cost, self._limit.zone)
+        state = limit_state(ledger, self._limit, self._now)
+        expected = 0.0 if isinstance(self._cost, Unknown) else self._cost.expected_usd
+        self.reached = state if is_reached(state) or _over(state, expected) else None
+        self.warning = judge(state, self._cost, self._limit.zone)
 
 
 def judge(state: LimitState, cost: Estimate | Unknown, zone: tzinfo | None) -> str | None:
@@ -141,12 +146,21 @@ def judge(state: LimitState, cost: Estimate | Unknown, zone: tzinfo | None) -> s
         )
     if blocks and state.unknown is not None:
         raise _refusal(f"What counts against the {state.period} cost limit is not known: {state.unknown}", state, None)
-    if not state.exceeded and _usd(state.spent + state.reserved + (expected or 0.0)) <= state.amount:
+    if not state.exceeded and not _over(state, expected or 0.0):
         return None
     told = _told(state, expected, zone)
     if blocks:
         raise _refusal(f"{told} Raise the limit, wait until then, or cancel what is not needed.", state, expected)
     return told
+
+
+def is_reached(state: LimitState) -> bool:
+    """Whether the amount is used up (a limit may be exceeded for other reasons: what it cannot count)."""
+    return state.enabled and _usd(state.spent + state.reserved) >= state.amount
+
+
+def _over(state: LimitState, expected: float) -> bool:
+    return state.enabled and _usd(state.spent + state.reserved + expected) > state.amount
 
 
 def spent_usd(ledger: Ledger, assumed_hardware: str) -> float:

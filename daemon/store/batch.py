@@ -17,9 +17,9 @@ import sqlalchemy as sa
 
 from ..core.apply import Applied, JobState, apply
 from ..core.events import EventKind
-from ..core.jobs import JobStatus
+from ..core.jobs import FINISHED, JobStatus
 from ..core.prediction import Prediction
-from . import bodies, completion
+from . import bodies, completion, notices
 from .bodies import LastBodies, LastBody
 from .compiled import Bulk, Lookup
 from .database import AnyRow
@@ -73,6 +73,8 @@ class Draft(msgspec.Struct):
     created: Prediction | None = None  # the one that made this row; None: the row was there
     created_at: float = 0.0
     completed: bool = False
+    finished: bool = False  # in this batch
+    found: bool = False  # ... and reconciliation came upon it
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -128,7 +130,7 @@ class _Batch:
             draft = self._drafts[prediction.id] = new_draft(prediction, event.received_at)
         columns, last = bodies.encode(seq, event.body, self._last_body(draft))
         applied = apply(draft.state, prediction, event.received_at)
-        self._update(draft, seq, applied, event.traceparent)
+        self._update(draft, seq, applied, event)
         self.last_bodies[draft.job_id] = last
         self._add_row(seq, webhook_id, event, draft.job_id, applied.kind, columns)
         return Appended(seq, applied.kind, draft.job_id, duplicate=False)
@@ -138,17 +140,24 @@ class _Batch:
         _INSERT_EVENTS.execute(self._connection, self._rows)
         _INSERT_JOBS.execute(self._connection, [job_row(draft) for draft in touched if draft.created is not None])
         UPDATE_JOBS.execute(self._connection, [update_row(draft) for draft in touched if draft.created is None])
+        finished = [draft for draft in touched if draft.finished]
+        if finished:
+            found = [draft.job_id for draft in finished if draft.found]
+            now = finished[0].state.updated_at
+            notices.jobs_finished(self._connection, [draft.job_id for draft in finished], now, found=found)
         for draft in touched:
             if draft.completed:
                 completion.insert_deliveries(
                     self._connection, draft.job_id, draft.destinations, draft.state.completed_at, draft.state.updated_at
                 )
 
-    def _update(self, draft: Draft, seq: int, applied: Applied, traceparent: str | None) -> None:
+    def _update(self, draft: Draft, seq: int, applied: Applied, event: IncomingEvent) -> None:
+        if draft.state.status not in FINISHED and applied.state.status in FINISHED:
+            draft.finished, draft.found = True, event.missed
         draft.state, draft.last_seq = applied.state, seq
         draft.completed = draft.completed or applied.completed
         if applied.completed and draft.traceparent is None:
-            draft.traceparent = traceparent
+            draft.traceparent = event.traceparent
         if applied.logs_grew:
             draft.logs_seq = seq
         self._touched[draft.job_id] = draft

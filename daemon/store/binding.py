@@ -10,7 +10,7 @@ from ..core.costs import cost_usd
 from ..core.jobs import FINISHED, JobStatus, Moved, Signal, step
 from ..core.prediction import Prediction
 from ..errors import JobNotFound, ProviderError
-from . import completion
+from . import completion, notices
 from .batch import JOB_COLUMNS, UPDATE_JOBS, Draft, draft_of, update_row
 from .schema import artifacts, deliveries, events, jobs
 from .text import storable
@@ -43,6 +43,9 @@ def bind(
     ours.provider_job_id = provider_job_id
     ours.state = _accepted(ours.state, now) if prediction is None else advance(ours.state, prediction, now)
     UPDATE_JOBS.execute(connection, [update_row(ours)])
+    told = early is not None and early.state.status in FINISHED  # when the early row ended
+    if ours.state.status in FINISHED and before not in FINISHED and not told:
+        notices.jobs_finished(connection, [job_id], now)
     if ours.state.status is JobStatus.COMPLETED and before is not JobStatus.COMPLETED:
         completion.insert_deliveries(connection, job_id, ours.destinations, ours.state.completed_at, now)
 

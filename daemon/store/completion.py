@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ..core.apply import OUTPUT_LIFETIME
+from . import notices
 from .records import DestinationConfig
 from .schema import deliveries, settings
 
@@ -29,7 +30,20 @@ def insert_deliveries(
     deadline = (now if completed_at is None else completed_at) + OUTPUT_LIFETIME
     rows = delivery_rows(connection, job_id, chosen_names(connection, chosen), deadline, now)
     if rows:
-        connection.execute(deliveries.insert(), rows)
+        insert_rows(connection, rows, now)
+
+
+def insert_rows(connection: sa.Connection, rows: Sequence[dict[str, Any]], now: float) -> None:
+    """Those of ``delivery_rows``. One that is born failed is told as any other that fails."""
+    connection.execute(deliveries.insert(), rows)
+    failed = [(row["job_id"], row["destination"]) for row in rows if row["status"] == "failed"]
+    if failed:
+        notices.deliveries_ended(connection, failed, now)
+
+
+def configured_names(connection: sa.Connection) -> set[str]:
+    """The names of all destinations there are."""
+    return {entry.name for entry in configured_destinations(connection.execute(_DESTINATIONS).scalar())}
 
 
 def chosen_names(connection: sa.Connection, chosen: str | None) -> list[str]:
@@ -60,6 +74,8 @@ def delivery_rows(
                 "bytes_done": 0,
                 "bytes_total": None,
                 "deadline": deadline,
+                "fetched_at": None,
+                "expiring_at": None,
                 "updated_at": now,
             }
         )

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from ..core.jobs import FINISHED, UNFINISHED, JobStatus, Moved, Signal, step
 from ..core.prediction import Prediction
 from ..core.spend import Budget
-from ..errors import IdempotencyConflict, InvalidRequest, JobFinished, JobNotFound
-from . import binding, completion
+from ..errors import CostLimitExceeded, IdempotencyConflict, InvalidRequest, JobFinished, JobNotFound
+from . import binding, completion, notices
 from .database import AnyRow, Database
 from .records import Job, NewJob
 from .schema import jobs
@@ -87,7 +87,20 @@ class Jobs:
         it is asked in the transaction that writes the row, and writing transactions come one after another, on
         PostgreSQL as well (``database.py``). So whoever asks next counts this job in.
         """
-        return await self._change(lambda connection: _insert_intent(connection, job, budget))
+
+        def transaction(connection: sa.Connection) -> tuple[Job, bool] | CostLimitExceeded:
+            try:
+                result: tuple[Job, bool] | CostLimitExceeded = _insert_intent(connection, job, budget)
+            except CostLimitExceeded as refusal:  # raised before anything was written; what is written now is to stay
+                result = refusal
+            if budget is not None and budget.reached is not None:
+                notices.limit_reached(connection, budget.reached, job.created_at)
+            return result
+
+        result = await self._change(transaction)
+        if isinstance(result, CostLimitExceeded):
+            raise result
+        return result
 
     async def bind_provider(
         self, job_id: str, provider_job_id: str, *, now: float, prediction: Prediction | None
@@ -119,6 +132,8 @@ class Jobs:
             if moved.status in FINISHED:
                 changes["completed_at"] = now
             _update(connection, job_id, changes)
+            if moved.status in FINISHED:
+                notices.jobs_finished(connection, [job_id], now)
             if moved.status is JobStatus.COMPLETED:
                 completion.insert_deliveries(connection, job_id, job.destinations, now, now)
             return _require(connection, job_id)

@@ -23,6 +23,7 @@ class IncomingEvent(msgspec.Struct, frozen=True):
     verified: bool
     traceparent: str | None = None  # the trace it belongs to
     job_hint: str | None = None  # ?job=… of the request: unsigned, trusted only to bind a job that has no provider id
+    missed: bool = False  # a poll's answer that a webhook should have brought
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -135,6 +136,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     bytes_done: int
     bytes_total: int | None
     deadline: float | None
+    fetched_at: float | None
+    expiring_at: float | None
     updated_at: float
 
 
@@ -153,3 +156,5 @@ class DestinationConfig(msgspec.Struct, frozen=True):
     name: str
     type: str
     options: dict[str, object] = {}
+    paused: bool = False  # nothing new is started there
+    concurrency: int = 4  # deliveries at once, in each daemon

@@ -109,6 +109,8 @@ deliveries = sa.Table(
     sa.Column("bytes_total", sa.BigInteger),
     sa.Column("deadline", sa.Double),  # the output is gone after this
     sa.Column("updated_at", sa.Double, nullable=False),
+    sa.Column("fetched_at", sa.Double),  # every file is staged: what expires at the provider is lost no more
+    sa.Column("expiring_at", sa.Double),  # the alert before the deadline was raised; once in a generation
     sa.Index("deliveries_status", "status"),
 )
 
@@ -149,4 +151,37 @@ sessions = sa.Table(
     sa.Column("last_used_at", sa.Double, nullable=False),  # with use, once a minute at most
     sa.Column("address", sa.Text),  # of the login
     sa.Column("user_agent", sa.Text, nullable=False),  # of the login
+)
+
+notification_endpoints = sa.Table(
+    "notification_endpoints",
+    metadata,
+    # Who is told of what happens here. Its URL and its key are among the secrets.
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("shown_url", sa.Text, nullable=False),  # the URL without what may be a credential
+    sa.Column("events", sa.Text),  # JSON list of event types; null: every one
+    sa.Column("allow_private", sa.Boolean, nullable=False),  # may be in a private network
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("disabled_reason", sa.Text),  # why the daemon itself stopped sending there
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("delivered_at", sa.Double),  # each success
+    sa.Column("failing_since", sa.Double),  # the first failure after the last success
+    sa.Column("last_error", sa.Text),  # each failure; null after a success
+)
+
+notifications = sa.Table(
+    "notifications",
+    metadata,
+    # The outbox: one row per message and endpoint, written in the transaction of what it tells, gone once it is taken.
+    sa.Column("message_id", sa.Text, primary_key=True),  # webhook-id: the same at every attempt
+    sa.Column("endpoint", sa.Text, primary_key=True),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),  # the body, as it is signed and sent
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_at", sa.Double),  # of the next attempt; null: given up
+    sa.Column("last_error", sa.Text),
+    sa.Column("claimed_by", sa.Text),  # the process that is sending it
+    sa.Column("claimed_until", sa.Double),
+    sa.Index("notifications_next", "endpoint", "next_at"),
 )

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from ..errors import DestinationNotFound
 from . import completion
 from .database import Database
 from .records import DestinationConfig
@@ -58,6 +59,24 @@ class StoredSettings:
             known = token_hex(8)
             await self.put({"daemon_id": known}, now=now)
         return known
+
+    async def change_destination(self, name: str, *, now: float, **changes: Any) -> DestinationConfig:
+        """Change fields of one destination, whatever else is changed meanwhile. Raises ``DestinationNotFound``."""
+
+        def transaction(connection: sa.Connection) -> DestinationConfig:
+            row = connection.execute(_ONE, {"name": "destinations"}).first()
+            configured = completion.configured_destinations(None if row is None else row.value)
+            found = next((one for one in configured if one.name == name), None)
+            if found is None:
+                there = ", ".join(one.name for one in configured) or "none"
+                raise DestinationNotFound(f"There is no destination {name!r}; configured: {there}.")
+            changed = msgspec.structs.replace(found, **changes)
+            value = msgspec.json.encode([changed if one is found else one for one in configured]).decode()
+            connection.execute(settings.delete().where(settings.c.key == "destinations"))
+            connection.execute(settings.insert(), {"key": "destinations", "value": value, "updated_at": now})
+            return changed
+
+        return await self._database.write(transaction)
 
     async def destinations(self) -> list[DestinationConfig]:
         """Where finished jobs go; ``[local]`` until something else is stored."""

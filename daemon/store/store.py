@@ -18,13 +18,19 @@ from .care.prune import PruneClass
 from .checkpoint import checkpoints
 from .claims import RELEASE_ALL, Claims
 from .database import RETRY_AFTER, Database, database_url, shown
+from .dead_letters import DeadLetters
 from .deliveries import Deliveries
 from .job_search import JobSearches
 from .jobs import Jobs
 from .journal import Journal
 from .lock import embedded_lock
 from .migrate import migrate
+<<<<<<< HEAD
 from .overview import Overview, read_overview
+=======
+from .notifications import RELEASE_ALL as RELEASE_NOTIFICATIONS
+from .notifications import Notifications
+>>>>>>> 307abee (Store: outgoing notifications written with what they tell; deliveries cancelled, listed, tried again, warned of)
 from .secrets import Secrets
 from .sessions import Sessions
 from .settings import StoredSettings
@@ -50,6 +56,8 @@ class Store:
         self.job_searches = JobSearches(database)
         self.claims = Claims(database)
         self.deliveries = Deliveries(database, journal.notify)
+        self.dead_letters = DeadLetters(database, journal.notify)
+        self.notifications = Notifications(database, journal.notify)
         self.spending = Spending(database)
         self.sessions = Sessions(database)
         self.settings = StoredSettings(database)
@@ -78,8 +86,13 @@ class Store:
             database = await stack.enter_async_context(Database.open(where))
             await migrate(database)
             if where.drivername == "sqlite":  # ours alone: whoever had claimed something is gone
+<<<<<<< HEAD
                 await database.write(lambda connection: connection.execute(RELEASE_ALL))
             journal = await stack.enter_async_context(Journal.open(database, Wakeups(), metrics or Metrics()))
+=======
+                await database.write(_release_all)
+            journal = await stack.enter_async_context(Journal.open(database, Wakeups()))
+>>>>>>> 307abee (Store: outgoing notifications written with what they tell; deliveries cancelled, listed, tried again, warned of)
             await stack.enter_async_context(checkpoints(database))
             yield cls(database, journal, data_dir, secret_key)
 
@@ -108,6 +121,11 @@ class Store:
         if not self.journal.closing:
             raise NotReady("The journal's writer has stopped.") from _reason(self.journal.writer)
         await asyncio.Event().wait()  # stopping in good order is no failure; whoever waits is being cancelled
+
+
+def _release_all(connection: sa.Connection) -> None:
+    for statement in (RELEASE_ALL, RELEASE_NOTIFICATIONS):
+        connection.execute(statement)
 
 
 def _reason(task: asyncio.Task[None]) -> BaseException | None:
