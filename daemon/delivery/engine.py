@@ -131,9 +131,9 @@ async def _publish(job_id: str, generation: int, destination: str, files: list[d
     return bool(await engine.step(engine.steps.publish, job_id, generation, destination, files))
 
 
-async def _finish(job_id: str, generation: int) -> bool:
+async def _finish(job_id: str) -> bool:
     engine = _current()
-    await engine.step(engine.steps.finish, job_id, generation)
+    await engine.step(engine.steps.finish, job_id)
     return True
 
 
@@ -154,4 +154,4 @@ async def deliver(job_id: str, generation: int) -> None:
         )
     )
     if fetched["destinations"]:
-        await DBOS.run_step_async({"name": "finish"}, _finish, job_id, generation)
+        await DBOS.run_step_async({"name": "finish"}, _finish, job_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
 import msgspec
@@ -33,17 +34,19 @@ async def persist(
     no_retry_after: float,
     stop_at: float,
     backoff: Backoff,
+    turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> T:
     """The result of the first ``attempt`` that works.
 
     ``note`` is told the reason before each pause. After ``no_retry_after`` (unix seconds) no new attempt begins, at
-    ``stop_at`` a running one is ended: both become ``Permanent`` with the last reason.
+    ``stop_at`` a running one is ended: both become ``Permanent`` with the last reason. Each attempt is made within a
+    ``turn``: waiting for it is no part of the attempt, as long as the clock does not count it.
     """
     pause, reason = backoff.first, ""
     while True:
         asked: float | None = None
         try:
-            async with asyncio.timeout(max(0.0, stop_at - clock())):
+            async with turn(), asyncio.timeout(max(0.0, stop_at - clock())):
                 return await attempt()
         except TimeoutError:
             raise Permanent(f"not done when the deadline came{reason and f'; before: {reason}'}") from None
@@ -51,6 +54,8 @@ async def persist(
             raise
         except Retry as problem:
             reason, asked = str(problem), problem.after
+        except NotReady as problem:  # the store, or a secret of it, for now
+            reason = problem.detail
         except OSError as problem:  # a folder that cannot be written, a file system that is read-only
             reason = f"{problem.strerror or problem}: {problem.filename}"
         except Exception as problem:  # a fault of ours: said loudly, and tried again like any other

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..store.records import Delivery
@@ -15,10 +15,14 @@ UNKNOWN_DEADLINE_SECONDS = 3600.0  # Replicate keeps an API output for an hour
 class Rows:
     """Fenced writes. A row that a newer generation has taken is dropped; with the last one the run ends."""
 
-    def __init__(self, store: Store, rows: list[Delivery], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, rows: list[Delivery], clock: Callable[[], float], held: Mapping[str, str] | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._rows = {row.destination: row for row in rows}
+        self._held = held or {}  # destination → why it stays pending although the run goes on
+        self.pending = any(row.status == "pending" for row in rows)
         self.attempts = max((row.attempts for row in rows), default=0)
         deadlines = [row.deadline for row in rows if row.deadline is not None]
         self.deadline = min(deadlines) if deadlines else clock() + UNKNOWN_DEADLINE_SECONDS  # unix seconds
@@ -35,13 +39,17 @@ class Rows:
     async def update(self, **columns: Any) -> None:
         """Write ``columns`` to every row; the store wakes whoever watches. ``Superseded``: none is ours any more."""
         for name, row in list(self._rows.items()):
+            held = {"status": "pending", "error": self._held[name]} if name in self._held else {}
+            values = columns | held if columns.get("status") == "running" else columns
             ours = await self._store.deliveries.update(
-                row.job_id, name, generation=row.generation, now=self._clock(), **columns
+                row.job_id, name, generation=row.generation, now=self._clock(), **values
             )
             if not ours:
                 del self._rows[name]
         if not self._rows:
             raise Superseded
+        if "status" in columns:
+            self.pending = columns["status"] == "pending" or not self._held.keys().isdisjoint(self._rows)
 
     async def attempt(self, error: str | None) -> None:
         """One more attempt begins, or will after a pause because of ``error``."""

@@ -11,7 +11,6 @@ import contextlib
 import math
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,24 +22,26 @@ from .. import tracing
 from ..config import Settings
 from ..metrics import Metrics
 from ..replicate import outgoing
+from ..store.deliveries import CANCELLED
 from ..store.records import DestinationConfig, Job
 from ..store.store import Store
 from .checking import destination_secrets
 from .destinations.base import Package, Place, StagedFile, find
 from .errors import Permanent, Superseded
 from .fetch import Fetcher
+from .lanes import Lanes
 from .names import check_component, is_component
 from .progress import Progress
 from .retrying import Backoff, persist
 from .rows import Rows
 from .sources import FreshOutput, Sources, files_of
 from .transfer import Transfer
+from .turns import Runs, Turns, paused_note
 
 log = structlog.get_logger()
 
 STAGING = ".tunerd-staging"  # under the output folder: a rename must not cross file systems
 TRANSFERS = 8  # at once in this process; what pauses before a retry does not count
-PUBLISHERS = 32  # uploads at once in this process; further ones wait
 LATE_SECONDS = 3600.0  # for a fetch that begins after the deadline, and for publishing what has been fetched
 LATE_RETRY_SECONDS = 300.0  # of that fetch: expired files do not come back, but some outputs never expire
 
@@ -62,8 +63,8 @@ class Steps:
         self._settings = settings
         self._output_dir = settings.output_dir
         self._store = store
-        # Not the fetcher's: an upload of hours keeps its thread.
-        self._publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="tunerd-publish")
+        self.lanes = Lanes()
+        self.runs = Runs()
         self._fetcher = fetcher
         self._fresh_output = fresh_output
         self._clock = clock
@@ -78,11 +79,14 @@ class Steps:
             return nothing
         try:
             with _step("delivery fetch", job, generation) as span:
-                staged = await self._fetch(job, generation, rows)
+                async with self.runs.working(job_id, generation, rows.destinations):
+                    staged = await self._fetch(job, generation, rows)
                 size = sum(file.bytes for file in staged)
                 span.set(files=len(staged), bytes=size)
             self._metrics.fetched_bytes.inc(size)
+            await rows.update(fetched_at=self._clock())
         except Superseded:
+            await self.finish(job_id)
             return nothing
         except Permanent as reason:
             await self._fail(rows, job_id, reason)
@@ -120,7 +124,8 @@ class Steps:
         size = sum(file["bytes"] for file in files)
         try:
             with _step("delivery publish", job, generation, destination=destination):
-                url = await self._publish(rows, destination, self._package(job, generation, files))
+                async with self.runs.working(job_id, generation, [destination]):
+                    url = await self._publish(rows, destination, self._package(job, generation, files))
             await rows.update(status="delivered", url=url, error=None, bytes_done=size, bytes_total=size)
         except Superseded:
             return False
@@ -132,12 +137,14 @@ class Steps:
         return True
 
     async def _publish(self, rows: Rows, destination: str, package: Package) -> str:
-        config = await self._config(destination)
-        module, options = find(config, await destination_secrets(self._store, config))
         progress = Progress(rows)
+        turns = Turns(self.lanes, rows, package.job_id, lambda: self._config(destination), self._clock)
 
         async def attempt() -> str:
-            place = Place(self._settings, self._in_thread, progress.note)
+            assert turns.config is not None, "an attempt has a turn"
+            assert turns.in_thread is not None
+            module, options = find(turns.config, await destination_secrets(self._store, turns.config))
+            place = Place(self._settings, turns.in_thread, progress.note)
             try:
                 return await progress.beside(lambda: module.publish(package, options, place))
             finally:
@@ -146,22 +153,22 @@ class Steps:
         return await persist(
             attempt,
             rows.attempt,
-            clock=self._clock,
+            clock=turns.clock,
             no_retry_after=max(rows.deadline, self._clock() + LATE_SECONDS),
             stop_at=math.inf,  # a slow line may need hours; what stands still is ended by the progress
             backoff=self._backoff,
+            turn=turns,
         )
 
-    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._publishers, function, *arguments)
+    async def finish(self, job_id: str) -> None:
+        """Throw away what was staged for the job, once none of its deliveries needs it any more.
 
-    async def finish(self, job_id: str, generation: int) -> None:
-        """Throw away what this run and those before it staged, once every delivery of the job has its files.
-
-        What could not be published stays for another try. A newer run's folder is its own.
+        What could not be published stays for another try. A run that begins meanwhile has a folder of its own.
         """
+        job = await self._store.jobs.get(job_id)
+        generation = job.delivery_generation if job else 0
         deliveries = await self._store.deliveries.of_job(job_id)
-        if all(delivery.status == "delivered" for delivery in deliveries):
+        if all(delivery.status == "delivered" or delivery.error == CANCELLED for delivery in deliveries):
             for staged in await self._fetcher.in_thread(_folders, self._staging(job_id)):
                 if staged.isdecimal() and int(staged) <= generation:
                     await self._fetcher.in_thread(_remove, self._staging(job_id) / staged)
@@ -169,8 +176,7 @@ class Steps:
     async def tidy(self) -> None:
         """What a crash kept ``finish`` from throwing away. For the start, when no delivery runs."""
         for job_id in await self._fetcher.in_thread(_folders, self._output_dir / STAGING):
-            job = await self._store.jobs.get(job_id)
-            await self.finish(job_id, job.delivery_generation if job else 0)
+            await self.finish(job_id)
 
     async def _rows(self, job_id: str, generation: int, destination: str | None = None) -> Rows:
         """The unfinished deliveries of this run (of one destination, where it is named)."""
@@ -181,7 +187,9 @@ class Steps:
             and row.status in {"pending", "running"}
             and destination in {None, row.destination}
         ]
-        return Rows(self._store, rows, self._clock)
+        paused = [one.name for one in await self._store.settings.destinations() if one.paused]
+        held = {} if destination else {name: paused_note(name) for name in paused}  # its output is fetched all the same
+        return Rows(self._store, rows, self._clock, held)
 
     async def _fail(self, rows: Rows, job_id: str, reason: Permanent) -> None:
         log.warning("delivery_failed", job_id=job_id, destinations=rows.destinations, reason=str(reason))

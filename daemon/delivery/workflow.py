@@ -84,6 +84,7 @@ class DeliveryWorker:
                 self._backoff,
                 self._metrics,
             )
+            stack.callback(self._steps.lanes.close)
             stack.push_async_callback(self._stop_engine)
             self._task = asyncio.create_task(self._sweep_forever(), name="delivery sweep")
             stack.push_async_callback(self._stop_sweep)
@@ -125,10 +126,14 @@ class DeliveryWorker:
 
     async def _sweep(self, *, everything: bool) -> None:
         """Start what is due and was not started yet; with ``everything`` also make sure of what was."""
-        due = await self._store.deliveries.due()
+        going_on = self._steps.runs.snapshot()
+        active = await self._store.deliveries.active()
+        self._steps.runs.end(going_on, set(active))
+        due = list(dict.fromkeys((job_id, generation) for job_id, generation, _ in active))
         self._enqueued &= set(due)
         if not due:
             return
+        self._steps.lanes.refresh(await self._store.settings.destinations())
         engine = self._engine or await self._start_engine()
         for job_id, generation in due:
             if everything or (job_id, generation) not in self._enqueued:
