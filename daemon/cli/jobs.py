@@ -145,11 +145,28 @@ def _explain_queue(client: Client, found: dict[str, Any]) -> None:
     print(output.clean(f"Queued{since}: Replicate queues jobs while GPUs are busy. Its status page: {said}"))
 
 
-def cancel(job_id: str, /, *, as_json: Json = False) -> int:
+def cancel(
+    job_id: str,
+    /,
+    *,
+    delivery: Annotated[bool, Parameter(help="Cancel the deliveries of a job that has ended.")] = False,
+    to: Annotated[list[str] | None, Parameter(help="Only the delivery to this destination; repeatable.")] = None,
+    as_json: Json = False,
+) -> int:
     """Ask the provider to cancel a job.
 
     The job becomes "cancelled" when the provider says so: follow it with tunerd wait.
+
+    For example:
+
+      tunerd cancel job_ufawqhfynnddngldkgtslldrkq
+      tunerd cancel job_ufawqhfynnddngldkgtslldrkq --delivery --to s3
     """
+    if delivery or to:
+        body = {"destinations": to} if to else {}
+        ended = Client.from_environment().call("POST", job_path(job_id, "deliveries", "cancel"), body=body).json()
+        _report(ended, as_json, f"Cancelled: the delivery of {job_id} to {', '.join(ended['cancelled'])}.")
+        return 0
     answer = Client.from_environment().call("POST", job_path(job_id, "cancel")).json()
     _report(answer, as_json, f"Cancel of {job_id} was asked for.")
     return 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 _DAEMON, _JOBS, _EVENTS, _ACCOUNT = "The daemon", "Jobs", "Events and webhooks", "The provider's account"
-_DATA = "The data"
+_RESULTS, _DATA = "Results", "The data"
 
 # name, where it is, its group, its one line: the first line of the function's own docstring, as a test checks.
 COMMANDS = (
@@ -30,6 +30,8 @@ COMMANDS = (
     ("wait", "wait:wait", _JOBS, "Follow a job until it has ended and its files are delivered."),
     ("cancel", "jobs:cancel", _JOBS, "Ask the provider to cancel a job."),
     ("redeliver", "jobs:redeliver", _JOBS, "Deliver a finished job's files again."),
+    ("deliveries", "deliveries:deliveries", _RESULTS, "List deliveries of all jobs, or try the failed ones again."),
+    ("destinations", "destinations:app", _RESULTS, "Show where results go; pause a destination, let it go on."),
     ("tail", "tail:tail", _EVENTS, "Print events as they arrive, from the durable journal."),
     ("events", "events:app", _EVENTS, "Show, verify, export, replay and rebuild the journal."),
     ("trigger", "trigger:trigger", _EVENTS, "Send correctly signed webhook events to a receiver."),
@@ -57,7 +59,7 @@ def overview() -> str:
         "Closes the loop of cloud training on Replicate: submit, receive its signed events,",
         "keep every one of them, deliver the model.",
     ]
-    for group in (_DAEMON, _JOBS, _EVENTS, _ACCOUNT, _DATA):
+    for group in (_DAEMON, _JOBS, _RESULTS, _EVENTS, _ACCOUNT, _DATA):
         found = [(name, line) for name, _, its_group, line in COMMANDS if its_group == group]
         width = max(10, *(len(name) + 1 for name, _ in found))
         lines += ["", f"{group}:", *(f"  {name:<{width}} {line}" for name, line in found)]

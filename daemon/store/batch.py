@@ -6,11 +6,8 @@ events, one insert and one update of all jobs they touch.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import sqlalchemy as sa
@@ -23,12 +20,11 @@ from . import bodies, completion, notices
 from .bodies import LastBodies, LastBody
 from .compiled import Bulk, Lookup
 from .database import AnyRow
+from .job_ids import hashed_id, hinted_job_id, job_id_for
 from .records import Appended, IncomingEvent
 from .schema import events, jobs
 from .sequence import reserve_sequence
 from .text import storable, storable_key, storable_or_none
-
-_PLAIN_ID = re.compile(r"[0-9a-z]{1,64}")  # what Replicate's ids look like; anything else is hashed into a job id
 
 STATE_COLUMNS = JobState.__struct_fields__
 _PLACE = ("job_id", "provider_job_id", "submitted", "destinations", "last_seq", "logs_seq", "traceparent")
@@ -215,30 +211,9 @@ def _bind_or_name(connection: sa.Connection, arrivals: Iterable[Arrival]) -> dic
             found[provider_id] = named
         elif job_id_for(provider_id) in there:  # one of our own ids happens to be spelled like that
             draft = new_draft(prediction, received_at)
-            draft.job_id = _hashed_id(provider_id)
+            draft.job_id = hashed_id(provider_id)
             found[provider_id] = draft
     return found
-
-
-def hinted_job_id(prediction: Prediction, hint: str | None) -> str | None:
-    """Our job id in the webhook URL: as echoed in the signed body, else as asked for (unsigned)."""
-    if prediction.webhook:
-        try:
-            echoed = parse_qs(urlsplit(prediction.webhook).query).get("job")
-        except ValueError:
-            echoed = None
-        if echoed:
-            hint = echoed[0]
-    return storable(hint) if hint else None
-
-
-def job_id_for(provider_id: str) -> str:
-    """Our id for a job that was not submitted here."""
-    return f"job_{provider_id}" if _PLAIN_ID.fullmatch(provider_id) else _hashed_id(provider_id)
-
-
-def _hashed_id(provider_id: str) -> str:
-    return "job_" + hashlib.blake2b(provider_id.encode("utf-8", "backslashreplace"), digest_size=13).hexdigest()
 
 
 def new_draft(prediction: Prediction, received_at: float) -> Draft:

@@ -25,12 +25,9 @@ from .jobs import Jobs
 from .journal import Journal
 from .lock import embedded_lock
 from .migrate import migrate
-<<<<<<< HEAD
-from .overview import Overview, read_overview
-=======
 from .notifications import RELEASE_ALL as RELEASE_NOTIFICATIONS
 from .notifications import Notifications
->>>>>>> 307abee (Store: outgoing notifications written with what they tell; deliveries cancelled, listed, tried again, warned of)
+from .overview import Overview, read_overview
 from .secrets import Secrets
 from .sessions import Sessions
 from .settings import StoredSettings
@@ -86,13 +83,8 @@ class Store:
             database = await stack.enter_async_context(Database.open(where))
             await migrate(database)
             if where.drivername == "sqlite":  # ours alone: whoever had claimed something is gone
-<<<<<<< HEAD
-                await database.write(lambda connection: connection.execute(RELEASE_ALL))
-            journal = await stack.enter_async_context(Journal.open(database, Wakeups(), metrics or Metrics()))
-=======
                 await database.write(_release_all)
-            journal = await stack.enter_async_context(Journal.open(database, Wakeups()))
->>>>>>> 307abee (Store: outgoing notifications written with what they tell; deliveries cancelled, listed, tried again, warned of)
+            journal = await stack.enter_async_context(Journal.open(database, Wakeups(), metrics or Metrics()))
             await stack.enter_async_context(checkpoints(database))
             yield cls(database, journal, data_dir, secret_key)
 

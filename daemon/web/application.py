@@ -27,6 +27,7 @@ from . import address, health, metrics, middleware, openapi, pages, receiver
 from .answers import API_BODY_BYTES
 from .api import (
     costs,
+    deliveries,
     diagnosis,
     events,
     files,
@@ -73,6 +74,7 @@ def endpoints() -> tuple[Endpoint, ...]:
     """Every route."""
     groups = (
         jobs,
+        deliveries,
         submit,
         events,
         verify,

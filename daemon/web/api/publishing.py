@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
 
 from ... import keys
 from ...core.options import Checked, OptionInvalid, OptionType
-from ...errors import InvalidRequest, InvalidSetting, NotFound
+from ...errors import DestinationNotFound, InvalidRequest, InvalidSetting, NotFound
 from ...store.records import DestinationConfig
 from ...store.secrets import destination_secret
 from ..answers import json_answer, read_json
 from ..endpoint import Answer, Endpoint
 
 MAX_DESTINATIONS = 32  # each is a workflow step of every job
+MAX_CONCURRENCY = 32  # deliveries at once to one destination
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 class DestinationBody(msgspec.Struct, forbid_unknown_fields=True):
+    """``paused`` and ``concurrency`` (deliveries at once): left out they stay as they are."""
+
     name: str
     type: str
     options: dict[str, Any] = {}
+    paused: bool | None = None
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=MAX_CONCURRENCY)] | None = None
 
 
 class PublishingBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,6 +45,8 @@ class DestinationView(msgspec.Struct):
     type: str
     options: dict[str, Any]
     secrets: list[str]
+    paused: bool
+    concurrency: int
 
 
 class Publishing(msgspec.Struct):
@@ -90,7 +97,7 @@ def _checked(index: int, entry: DestinationBody, types: Mapping[str, OptionType]
     except OptionInvalid as problem:
         raise _invalid(f"{where}.options.{problem.field}", problem.reason) from None
     removed = {key: None for key in kind.secrets & entry.options.keys() if entry.options[key] is None}
-    return DestinationBody(entry.name, entry.type, msgspec.to_builtins(options) | removed)
+    return msgspec.structs.replace(entry, options=msgspec.to_builtins(options) | removed)
 
 
 def _invalid(field: str, reason: str) -> InvalidSetting:
@@ -112,8 +119,16 @@ async def _store(request: web.Request, entries: list[DestinationBody]) -> None:
                 await store.secrets.put(destination_secret(entry.name, key), value, now=now)
             else:
                 await store.secrets.delete(destination_secret(entry.name, key))
-    configs = [DestinationConfig(one.name, one.type, one.options) for one in entries]
+    configs = [_config(one, before.get(one.name)) for one in entries]
     await store.settings.put({"destinations": msgspec.to_builtins(configs)}, now=now)
+    request.app[keys.WAKE_DELIVERY]()
+
+
+def _config(entry: DestinationBody, before: DestinationConfig | None) -> DestinationConfig:
+    old = before or DestinationConfig(entry.name, entry.type)
+    paused = old.paused if entry.paused is None else entry.paused
+    concurrency = old.concurrency if entry.concurrency is None else entry.concurrency
+    return DestinationConfig(entry.name, entry.type, entry.options, paused, concurrency)
 
 
 async def _forget(request: web.Request, destination: DestinationConfig) -> None:
@@ -130,7 +145,11 @@ async def _shown(request: web.Request) -> Publishing:
         secrets = kind.secrets if kind else frozenset()
         stored = [key for key in sorted(secrets) if await store.secrets.destination(destination.name, key) is not None]
         options = {key: value for key, value in destination.options.items() if key not in secrets}
-        shown.append(DestinationView(destination.name, destination.type, options, stored))
+        shown.append(
+            DestinationView(
+                destination.name, destination.type, options, stored, destination.paused, destination.concurrency
+            )
+        )
     return Publishing(shown, sorted(types))
 
 
@@ -153,6 +172,21 @@ def _or_null(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"anyOf": [dict(schema), {"type": "null"}]}
 
 
+async def pause(request: web.Request) -> web.Response:
+    return await _set_paused(request, paused=True)
+
+
+async def resume(request: web.Request) -> web.Response:
+    return await _set_paused(request, paused=False)
+
+
+async def _set_paused(request: web.Request, *, paused: bool) -> web.Response:
+    now = request.app[keys.CLOCK]()
+    await request.app[keys.STORE].settings.change_destination(request.match_info["name"], now=now, paused=paused)
+    request.app[keys.WAKE_DELIVERY]()
+    return json_answer(await _shown(request))
+
+
 def schemas(types: Mapping[str, OptionType]) -> dict[str, Any]:
     """``DestinationBody`` for OpenAPI, as each type has it."""
     found: dict[str, Any] = {}
@@ -166,6 +200,8 @@ def schemas(types: Mapping[str, OptionType]) -> dict[str, Any]:
                     **kind.schema,
                     "properties": {one: _or_null(of) for one, of in kind.schema["properties"].items()},
                 },
+                "paused": {"type": ["boolean", "null"]},
+                "concurrency": {"type": ["integer", "null"], "minimum": 1, "maximum": MAX_CONCURRENCY},
             },
             "required": ["name", "type", *(["options"] if kind.schema["required"] else [])],
             "additionalProperties": False,
@@ -214,5 +250,22 @@ ENDPOINTS = (
         "Try whether a delivery could be put there",
         {200: Answer("What was tried, and what is in the way; nothing is left behind there", Checked)},
         errors=(NotFound,),
+    ),
+    Endpoint(
+        "POST",
+        "/api/cloud/publishing/{name}/pause",
+        pause,
+        "Start nothing new at a destination",
+        {200: Answer("What is in force now", Publishing)},
+        errors=(DestinationNotFound,),
+        description="What runs there is finished; other deliveries wait as pending. Outputs are fetched all the same.",
+    ),
+    Endpoint(
+        "POST",
+        "/api/cloud/publishing/{name}/resume",
+        resume,
+        "Let a paused destination go on",
+        {200: Answer("What is in force now", Publishing)},
+        errors=(DestinationNotFound,),
     ),
 )

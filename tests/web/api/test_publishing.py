@@ -16,6 +16,7 @@ from tests.support.webapp import Served, running_app
 PATH = "/api/cloud/publishing"
 HUB = {"name": "hub", "type": "huggingface", "options": {"repo_id": "me/{job_id}", "token": "hf_secretsecret"}}
 LOCAL = {"name": "local", "type": "local", "options": {}}
+SHOWN: dict[str, Any] = {"secrets": [], "paused": False, "concurrency": 4}
 
 
 class Hub(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,13 +40,13 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 
 
 async def test_one_local_destination_from_the_start(served: Served) -> None:
-    assert (await served.get(PATH))["destinations"] == [{**LOCAL, "secrets": []}]
+    assert (await served.get(PATH))["destinations"] == [{**LOCAL, **SHOWN}]
 
 
 async def test_a_list_replaces_the_list(served: Served) -> None:
     disk = {"name": "disk-2", "type": "local", "options": {"path": "/srv/models", "unpack": True}}
     found = await served.call("PUT", PATH, json={"destinations": [LOCAL, disk]})
-    assert found["destinations"] == [{**LOCAL, "secrets": []}, {**disk, "secrets": []}]
+    assert found["destinations"] == [{**LOCAL, **SHOWN}, {**disk, **SHOWN}]
     assert await served.get(PATH) == found
     assert (await served.call("PUT", PATH, json={"destinations": []}))["destinations"] == []
 
