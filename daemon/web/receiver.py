@@ -120,6 +120,8 @@ class Receiver:
             body = await self._bodies.read(request)
             event, prediction = await self._judge(request, body, client, traceparent)
             if prediction is None and is_probe(event.webhook_id, body):
+                if span is not None:
+                    span.set(event="probe")
                 return await self._probed()
             with tracing.span("journal append", body_bytes=len(body)):
                 appended = await self._journal.append(event, prediction)
