@@ -1,7 +1,7 @@
 """The settings of one process, frozen at start. This is the only reader of the environment.
 
-Precedence: flag, environment, TOML file, default. What a flag, the environment or the file gives is *pinned*: it wins
-over what the API stored and cannot be changed there. (Stored values live in ``store/settings.py``.)
+Precedence: flag, environment, credential of the service manager, TOML file, default. What one of them gives is
+*pinned*: it wins over what the API stored and cannot be changed there. (Stored values live in ``store/settings.py``.)
 """
 
 from __future__ import annotations
@@ -147,9 +147,11 @@ def load_settings(
     origin: dict[str, Origin] = {}
     for key, option in options.items():
         values[key], origin[key] = option.default, "default"
+        credential = _credential(environ, key) if option.secret else None
         given: list[tuple[Origin, str, Any]] = [
             ("flag", f"flag --{key.replace('_', '-')}", (flags or {}).get(key)),
             ("environment", f"environment variable {option.variable}", environ.get(option.variable)),
+            ("file", f"credential tunerd.{key}", credential),
             ("file", f"{file}, key {key}", in_file.get(key)),
         ]
         for where, source, raw in given:
@@ -162,6 +164,19 @@ def load_settings(
             f"{file}: there is no setting {key!r} (value {_shown(key, in_file[key])}). Remove it or correct its name."
         )
     return Settings(**values, origin=origin)
+
+
+def _credential(environ: Mapping[str, str], key: str) -> str | None:
+    """A secret that the service manager passed in (``LoadCredential=tunerd.KEY``); ``None`` where it did not."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return None
+    try:
+        return (Path(folder) / f"tunerd.{key}").read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise Misconfigured(f"credential tunerd.{key}: cannot be read: {problem}") from None
 
 
 _NOT_SHOWN = "(not shown: it is a secret)"

@@ -32,11 +32,12 @@ ROOMS = {
     "logs": LEAVES,
     "systemd": LEAVES,
     "listeners": LEAVES | {"systemd"},
+    "deploy": LEAVES,
     "reloading": LEAVES | {"config"},
     "app": BELOW_STORE | {"store", "replicate", "delivery", "keys", "web", "logs", "reloading"},
     "serve": BELOW_STORE | {"app", "web", "logs", "systemd", "listeners", "ownership", "keys"},
     # Commands on the stored data work on the store itself, with or without a daemon.
-    "cli": {*BELOW_STORE, "serve", "app", "sandbox", "logs", "ownership", "store", "replicate"},
+    "cli": {*BELOW_STORE, "serve", "app", "sandbox", "logs", "ownership", "store", "replicate", "deploy"},
     "__main__": {"cli"},
     "__init__": set[str](),
 }

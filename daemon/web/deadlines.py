@@ -7,7 +7,10 @@ An answer that takes long (an event stream, a slow handler) is nobody's deadline
 
 from __future__ import annotations
 
+import array
 import asyncio
+import fcntl
+import termios
 from typing import Any
 
 import structlog
@@ -22,9 +25,6 @@ from .problem import from_http, internal_error, problem
 HEADERS_SECONDS = 15.0  # from the connection, or from a request's first byte, to the end of its headers
 BODY_SECONDS = 60.0  # from the end of the headers to the end of the body
 
-# While the server leaves (``leaving.py``), after so many seconds of it:
-IDLE_SECONDS = 1.0  # an idle connection is closed: who uses it at all mostly does so within a second
-FIRST_SECONDS = 5.0  # so is one that has not brought a request yet: it was made to bring one
 
 log = structlog.get_logger()
 
@@ -131,13 +131,20 @@ class DeadlineHandler(RequestHandler):
         log.error("request failed outside of the application", status=status, exc_info=exc)
         return problem(internal_error(), close=True)
 
-    def may_leave(self, since: float) -> bool:
-        """Whether it may be closed when its server has been leaving for ``since`` seconds: nothing is under way."""
-        if self._messages or self._waiter is None or self._waiter.done():
+    def is_idle(self) -> bool:
+        """Whether nothing is under way on it, between two requests."""
+        return self._waits() and bool(self._heads) and not self._limit
+
+    def is_new(self) -> bool:
+        """Whether it has not brought a request yet: it was made to bring one."""
+        return self._waits() and not self._heads
+
+    def _waits(self) -> bool:
+        if self._messages or self._waiter is None or self._waiter.done() or self.transport is None:
             return False
-        if not self._heads:
-            return since >= FIRST_SECONDS
-        return not self._limit and since >= IDLE_SECONDS
+        arrived = array.array("i", [0])  # what the loop has not read yet
+        fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, arrived)
+        return not arrived[0]
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
