@@ -35,13 +35,15 @@ def configure_logging(log_format: str, level: int = logging.INFO) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    render: list[Any] = (
-        [structlog.dev.ConsoleRenderer()]
+    renderer: Any = (
+        # Not structlog's default, which shows the variables of every frame: tokens are among them.
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if console
-        else [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer(default=str)]
+        else structlog.processors.JSONRenderer(default=str)
     )
+    render = [structlog.processors.format_exc_info, redact, renderer]
     structlog.configure(
-        processors=[*shared, redact, *render],
+        processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
@@ -50,7 +52,7 @@ def configure_logging(log_format: str, level: int = logging.INFO) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, *render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
     )
     root = logging.getLogger()

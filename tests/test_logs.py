@@ -35,6 +35,23 @@ def test_values_are_redacted_by_key_at_any_depth() -> None:
     }
 
 
+def test_a_traceback_for_people_shows_no_variables_and_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("console")
+    try:
+        hidden = "not-of-any-known-shape"
+        try:
+            raise ValueError(f"r8_bbbbbbbbbbbb, {len(hidden)}")
+        except ValueError:
+            structlog.get_logger().exception("failed")
+            logging.getLogger("dbos").exception("failed there")
+    finally:
+        structlog.reset_defaults()
+        logging.getLogger().handlers.clear()
+    text = capsys.readouterr().err
+    assert text.count("ValueError: r8_[redacted]") == 2
+    assert "r8_bbbb" not in text and hidden not in text
+
+
 def test_lines_are_json_on_standard_error_also_from_the_standard_library(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("json")
     try:

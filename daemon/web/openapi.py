@@ -119,13 +119,13 @@ def _schema(schema: Any, known: Mapping[str, Json]) -> Json:
 
 def operation_ids(endpoints: Sequence[Endpoint]) -> dict[Endpoint, str]:
     """A name for each: its handler's; where that is not enough, with its group and path."""
-    names = Counter(endpoint.handler.__name__ for endpoint in endpoints)
-    return {
-        endpoint: endpoint.handler.__name__
-        if names[endpoint.handler.__name__] == 1
-        else f"{endpoint.tag}_{endpoint.handler.__name__}_{_slug(endpoint.path)}"
-        for endpoint in endpoints
-    }
+
+    def spellings(endpoint: Endpoint) -> tuple[str, str, str]:
+        name = endpoint.handler.__name__
+        return name, f"{endpoint.tag}_{name}", f"{endpoint.tag}_{name}_{_slug(endpoint.path)}"
+
+    counts = Counter(spelling for endpoint in endpoints for spelling in spellings(endpoint))
+    return {endpoint: next(one for one in spellings(endpoint) if counts[one] == 1) for endpoint in endpoints}
 
 
 def _operation(endpoint: Endpoint, known: Mapping[str, Json], operation_id: str) -> Json:

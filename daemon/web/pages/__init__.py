@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import compare, job, jobs, login, static
+from . import compare, docs, job, jobs, login, static
 from .rendering import set_up
 
-GROUPS = (jobs, job, compare, login, static)
+GROUPS = (jobs, job, compare, docs, login, static)
 
 __all__ = ["GROUPS", "set_up"]
