@@ -38,6 +38,8 @@ TAGS: Mapping[str, str] = {
     "health": "Liveness and readiness",
     "metrics": "For Prometheus",
     "openapi": "This document",
+    "deliveries": "Deliveries of all jobs: those that failed, and trying them again",
+    "diagnosis": "What can be wrong, checked, each with its fix",
     "verify": "An event's signature, checked again",
     "files": "Files that were delivered to this machine",
     "process": "The daemon as a process: what it runs with, and reading it again",
