@@ -22,6 +22,7 @@ from .metrics import Metrics
 from .reloading import Reloader
 from .replicate.client import ReplicateClient
 from .replicate.feeds import StatusFeed
+from .replicate.ip_ranges import RangesFeed
 from .replicate.preflight import Preflight
 from .replicate.reconcile import Reconciler
 from .replicate.submit import Submitter
@@ -83,6 +84,13 @@ async def open_parts(
         tokens = TokenSource(settings, store.secrets)
         client = ReplicateClient(session, tokens.get, settings.replicate_base_url, metrics=metrics)
         secrets = WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=time.time)
+        ranges_feed = RangesFeed(
+            session,
+            settings.ip_ranges_url,
+            settings.data_dir / "ip-ranges.json",
+            lambda: () if effective.webhook_ip_mode == "off" else effective.webhook_ip_scopes,
+            now=time.time,
+        )
         status_feed = StatusFeed(session, settings.status_url, time.time)
         preflight = Preflight(session, secrets, lambda: store.settings.daemon_id(time.time()), now=time.time)
         submitter = Submitter(
@@ -94,7 +102,10 @@ async def open_parts(
             now=time.time,
             preflight=preflight,
         )
-        background: dict[str, Callable[[], Awaitable[Any]]] = {"journal": store.wait_failed}
+        background: dict[str, Callable[[], Awaitable[Any]]] = {
+            "journal": store.wait_failed,
+            "ip ranges": ranges_feed.run,
+        }
         wake_delivery: Callable[[], None] = _nothing
         hooks: list[Callable[[], None]] = [
             effective.settings_changed,
@@ -123,6 +134,7 @@ async def open_parts(
                 submitter=submitter,
                 session=session,
                 preflight=preflight,
+                ranges_feed=ranges_feed,
                 status_feed=status_feed,
                 destination_types=destination_types(),
                 check_destination=lambda config: check_destination(config, store, settings),

@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...]
     webhook_secret: tuple[str, ...]
     webhook_allowed_ips: tuple[str, ...]
+    webhook_ip_mode: str
+    webhook_ip_scopes: tuple[str, ...]
     webhook_require_signature: bool
     webhook_rate_per_second: int
     output_origins: tuple[str, ...]
@@ -94,6 +96,8 @@ def _options(environ: Mapping[str, str]) -> dict[str, Option]:
         "trusted_proxies": Option("TUNERD_TRUSTED_PROXIES", parsing.networks, ("127.0.0.1/32", "::1/128")),
         "webhook_secret": Option("TUNERD_WEBHOOK_SECRET", parsing.webhook_secrets, (), secret=True),
         "webhook_allowed_ips": Option("TUNERD_WEBHOOK_ALLOWED_IPS", parsing.networks, ()),
+        "webhook_ip_mode": Option("TUNERD_WEBHOOK_IP_MODE", parsing.one_of("off", "log-only", "enforce"), "off"),
+        "webhook_ip_scopes": Option("TUNERD_WEBHOOK_IP_SCOPES", parsing.scopes, ("us-west1",)),
         "webhook_require_signature": Option("TUNERD_WEBHOOK_REQUIRE_SIGNATURE", parsing.boolean, True),
         # Requests a second from one address, sustained; 0 = no limit. A few hundred jobs send about 600.
         "webhook_rate_per_second": Option("TUNERD_WEBHOOK_RATE_PER_SECOND", parsing.integer(0, 1_000_000), 1000),
@@ -104,8 +108,8 @@ def _options(environ: Mapping[str, str]) -> dict[str, Option]:
         "ip_ranges_url": Option(
             "TUNERD_IP_RANGES_URL", parsing.http_url, "https://www.gstatic.com/ipranges/cloud.json"
         ),
-        "replicate_api_token": Option("REPLICATE_API_TOKEN", parsing.token, None, secret=True),
-        "hf_token": Option("HF_TOKEN", parsing.token, None, secret=True),
+        "replicate_api_token": Option("REPLICATE_API_TOKEN", parsing.text, None, secret=True),
+        "hf_token": Option("HF_TOKEN", parsing.text, None, secret=True),
         "hf_endpoint": Option("HF_ENDPOINT", parsing.http_url, None),
         "replicate_base_url": Option("REPLICATE_BASE_URL", parsing.base_url, "https://api.replicate.com"),
         "model": Option("TUNERD_MODEL", parsing.model, "simpletuner/advanced-trainer"),

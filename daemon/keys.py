@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .metrics import Metrics
     from .replicate.client import ReplicateClient
     from .replicate.feeds import StatusFeed
+    from .replicate.ip_ranges import RangesFeed
     from .replicate.preflight import Preflight
     from .replicate.submit import Submitter
     from .replicate.token import TokenSource
@@ -37,6 +38,7 @@ WEBHOOK_SECRETS: web.AppKey[WebhookSecrets] = web.AppKey("webhook_secrets")
 SUBMITTER: web.AppKey[Submitter] = web.AppKey("submitter")
 SESSION: web.AppKey[aiohttp.ClientSession] = web.AppKey("session")
 PREFLIGHT: web.AppKey[Preflight] = web.AppKey("preflight")
+RANGES_FEED: web.AppKey[RangesFeed] = web.AppKey("ranges_feed")
 STATUS_FEED: web.AppKey[StatusFeed] = web.AppKey("status_feed")
 DESTINATION_TYPES: web.AppKey[Mapping[str, OptionType]] = web.AppKey("destination_types")  # by name
 CHECK_DESTINATION: web.AppKey[Callable[[DestinationConfig], Awaitable[Checked]]] = web.AppKey("check_destination")

@@ -105,6 +105,14 @@ def networks(value: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
+def scopes(value: Any) -> tuple[str, ...]:
+    """Names of cloud regions, as us-west1; at least one, none twice."""
+    found = items(value)
+    if not found or not all(re.fullmatch(r"[a-z][a-z0-9-]{0,62}", scope) for scope in found):
+        raise ValueError("names as us-west1, separated by commas, are expected")
+    return tuple(dict.fromkeys(found))
+
+
 def listeners(value: Any) -> tuple[str, ...]:
     """``HOST:PORT``, ``[::1]:PORT`` or ``unix:/path``, at least one; ``proxy://`` before it asks for PROXY headers."""
     found = tuple(items(value))
@@ -232,10 +240,6 @@ def database_url(value: Any) -> str:
     if urlsplit(url).scheme not in {"sqlite", "sqlite+aiosqlite", "postgresql", "postgres", "postgresql+psycopg"}:
         raise ValueError("postgresql://… or sqlite:///… is expected")
     return url
-
-
-def token(value: Any) -> str:
-    return text(value)
 
 
 def admin_token(value: Any) -> str:

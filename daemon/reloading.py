@@ -33,6 +33,8 @@ RELOADABLE = frozenset(
         "trusted_proxies",
         "version_override",
         "webhook_allowed_ips",
+        "webhook_ip_mode",
+        "webhook_ip_scopes",
         "webhook_rate_per_second",
         "webhook_require_signature",
         "webhook_secret",

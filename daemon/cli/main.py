@@ -35,6 +35,7 @@ COMMANDS = (
     ("destinations", "destinations:app", _RESULTS, "Show where results go; pause a destination, let it go on."),
     ("tail", "tail:tail", _EVENTS, "Print events as they arrive, from the durable journal."),
     ("events", "events:app", _EVENTS, "Show, verify, export, replay and rebuild the journal."),
+    ("allowlist", "allowlist:app", _EVENTS, "Show the addresses that webhooks may come from, and explain a verdict."),
     ("trigger", "trigger:trigger", _EVENTS, "Send correctly signed webhook events to a receiver."),
     ("sign", "sign:sign", _EVENTS, "Print the three headers that sign a webhook body."),
     ("verify", "sign:verify", _EVENTS, "Check the signature of a webhook body."),

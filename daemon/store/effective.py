@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 from urllib.parse import urlsplit
 
 import structlog
@@ -31,6 +31,8 @@ log = structlog.get_logger()
 READERS: dict[str, Callable[[Any], Any]] = {
     "webhook_url": parsing.webhook_url,
     "webhook_allowed_ips": parsing.networks,
+    "webhook_ip_mode": parsing.one_of("off", "log-only", "enforce"),
+    "webhook_ip_scopes": parsing.scopes,
     "webhook_require_signature": parsing.boolean,
     "model": parsing.model,
     "version_override": version,
@@ -64,6 +66,8 @@ class EffectiveSettings:
 
     webhook_url = _Setting[str | None]()
     webhook_allowed_ips = _Setting[tuple[str, ...]]()
+    webhook_ip_mode = _Setting[Literal["off", "log-only", "enforce"]]()
+    webhook_ip_scopes = _Setting[tuple[str, ...]]()
     webhook_require_signature = _Setting[bool]()
     model = _Setting[str]()
     version_override = _Setting[str | None]()

@@ -16,6 +16,7 @@ from ..core.options import Checked, OptionType
 from ..metrics import Metrics
 from ..replicate.client import ReplicateClient
 from ..replicate.feeds import StatusFeed
+from ..replicate.ip_ranges import RangesFeed
 from ..replicate.preflight import Preflight
 from ..replicate.submit import Submitter
 from ..replicate.token import TokenSource
@@ -26,6 +27,7 @@ from ..store.store import Store
 from . import address, health, metrics, middleware, openapi, pages, receiver
 from .answers import API_BODY_BYTES
 from .api import (
+    allowlist,
     costs,
     deliveries,
     diagnosis,
@@ -59,6 +61,7 @@ class WebParts:
     submitter: Submitter
     session: aiohttp.ClientSession
     preflight: Preflight
+    ranges_feed: RangesFeed
     status_feed: StatusFeed
     destination_types: Mapping[str, OptionType]
     check_destination: Callable[[DestinationConfig], Awaitable[Checked]]
@@ -86,6 +89,7 @@ def endpoints() -> tuple[Endpoint, ...]:
         sessions,
         status,
         process,
+        allowlist,
         diagnosis,
         health,
         metrics,
@@ -107,6 +111,7 @@ def make_app(parts: WebParts) -> web.Application:
     app[keys.SUBMITTER] = parts.submitter
     app[keys.SESSION] = parts.session
     app[keys.PREFLIGHT] = parts.preflight
+    app[keys.RANGES_FEED] = parts.ranges_feed
     app[keys.STATUS_FEED] = parts.status_feed
     app[keys.DESTINATION_TYPES] = parts.destination_types
     app[keys.CHECK_DESTINATION] = parts.check_destination

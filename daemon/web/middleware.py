@@ -12,7 +12,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from .. import keys
 from ..errors import InvalidRequest, TunerdError, Unauthorized
 from ..parsing import WEBHOOK_PATH
-from . import address, request_id, sessions
+from . import address, allowlist, request_id, sessions
 from .address import CLIENTS, Clients, peer_of
 from .admin import require_admin
 from .problem import SECURITY_HEADERS, from_http, internal_error, problem
@@ -106,6 +106,7 @@ def set_up(app: web.Application) -> None:
     sessions.set_up(app)
     app[REFUSALS] = RefusalLog()
     app[REJECTED] = RejectedAddresses()
+    allowlist.set_up(app, app[REJECTED])
     app.on_response_prepare.append(secure)
 
 

@@ -20,7 +20,6 @@ from multidict import istr
 
 from .. import keys, tracing
 from ..config import Settings
-from ..core.addresses import AddressSet
 from ..core.events import EventKind
 from ..core.prediction import Prediction, parse_prediction
 from ..core.probe import is_probe
@@ -37,12 +36,12 @@ from ..errors import (
 from ..parsing import WEBHOOK_PATH
 from ..store.records import Appended, IncomingEvent
 from .address import CLIENTS, Client
+from .allowlist import ALLOWLIST
 from .endpoint import Answer, Endpoint, Param
 from .incoming import Bodies, Signed, job_hint, journal_id, read_signed
 from .problem import SECURITY_HEADERS
 from .rate import RateLimit
 from .refusals import REFUSALS
-from .rejected import REJECTED
 
 THREADS = 2  # of our own: the default ones may all be waiting for uploads
 _DRAIN_RETRY_SECONDS = 5  # about the time of a restart
@@ -89,13 +88,12 @@ class Receiver:
         self._closing = app[keys.CLOSING]
         self._wake_delivery = app[keys.WAKE_DELIVERY]
         self._refusals = app[REFUSALS]
-        self._rejected = app[REJECTED]
+        self._allowlist = app[ALLOWLIST]
         self._seconds = app[keys.METRICS].webhook_receive_seconds
         self._outcomes = app[keys.METRICS].webhook_requests
         self._accepted = {kind: self._outcomes.labels(kind.value) for kind in EventKind}
         self._duplicate = self._outcomes.labels("duplicate")
         self.limit_to(settings)
-        self._allowed = AddressSet(())
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
 
     def limit_to(self, settings: Settings) -> None:
@@ -157,16 +155,7 @@ class Receiver:
 
     def _admit(self, client: Client) -> None:
         """The IP rule, the rate, and whether anything is taken at all."""
-        networks = self._effective.webhook_allowed_ips
-        if networks:
-            if networks != self._allowed.networks:
-                self._allowed = AddressSet(networks)
-            if client.address is None or client.address not in self._allowed:
-                self._rejected.note(client.text, self._clock())
-                raise IpNotAllowed(
-                    f"{client.text or 'An unknown address'} is not in webhook_allowed_ips. Add it, or empty the list: "
-                    "the signature is what authenticates. Behind a proxy, check TUNERD_TRUSTED_PROXIES."
-                )
+        self._allowlist.admit(client)
         excess = self._rate.excess(client.address, asyncio.get_running_loop().time())
         if excess:
             raise RateLimited(

@@ -17,19 +17,22 @@ class Rejected(msgspec.Struct, frozen=True):
     address: str
     count: int
     last_at: float
+    path: str  # what it asked for last
 
 
 class RejectedAddresses:
     """In memory, of this process: a restart forgets them."""
 
+    most = MOST
+
     def __init__(self) -> None:
         self._found: OrderedDict[str, Rejected] = OrderedDict()
 
-    def note(self, address: str | None, now: float) -> None:
-        """Count one request that the rule turned away."""
+    def note(self, address: str | None, now: float, path: str) -> None:
+        """Count one request that the rule turned away, or would have (log-only)."""
         name = address or "unknown"
         before = self._found.pop(name, None)
-        self._found[name] = Rejected(name, 1 if before is None else before.count + 1, now)
+        self._found[name] = Rejected(name, 1 if before is None else before.count + 1, now, path)
         if len(self._found) > MOST:
             self._found.popitem(last=False)
 

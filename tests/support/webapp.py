@@ -21,6 +21,7 @@ from daemon.delivery.destinations.base import types
 from daemon.metrics import Metrics
 from daemon.replicate.client import ReplicateClient
 from daemon.replicate.feeds import StatusFeed
+from daemon.replicate.ip_ranges import RangesFeed
 from daemon.replicate.preflight import Preflight
 from daemon.replicate.submit import Submitter
 from daemon.replicate.token import TokenSource
@@ -136,6 +137,13 @@ async def running_app(
             "tokens": tokens,
             "webhook_secrets": secrets,
             "session": outgoing,
+            "ranges_feed": RangesFeed(
+                outgoing,
+                settings.ip_ranges_url,
+                directory / "data" / "ip-ranges.json",
+                lambda: () if effective.webhook_ip_mode == "off" else effective.webhook_ip_scopes,
+                now=clock,
+            ),
             "preflight": Preflight(outgoing, secrets, lambda: store.settings.daemon_id(clock()), now=clock),
             "submitter": Submitter(store, effective, client, tokens, scratch=directory / "data" / "tmp", now=clock),
             "status_feed": StatusFeed(outgoing, settings.status_url, time.monotonic),

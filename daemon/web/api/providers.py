@@ -50,6 +50,8 @@ class ProviderSettings(msgspec.Struct):
     webhook_url: str | None
     webhook_endpoint: str | None
     webhook_allowed_ips: list[str]
+    webhook_ip_mode: Literal["off", "log-only", "enforce"]
+    webhook_ip_scopes: list[str]
     webhook_require_signature: bool
     model: str
     version_override: str | None
@@ -71,6 +73,8 @@ class SettingsBody(msgspec.Struct):
 
     webhook_url: str | msgspec.UnsetType | None = msgspec.UNSET
     webhook_allowed_ips: list[str] | msgspec.UnsetType | None = msgspec.UNSET
+    webhook_ip_mode: Literal["off", "log-only", "enforce"] | msgspec.UnsetType | None = msgspec.UNSET
+    webhook_ip_scopes: list[str] | msgspec.UnsetType | None = msgspec.UNSET
     webhook_require_signature: bool | msgspec.UnsetType | None = msgspec.UNSET
     model: str | msgspec.UnsetType | None = msgspec.UNSET
     version_override: str | msgspec.UnsetType | None = msgspec.UNSET
