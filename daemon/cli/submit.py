@@ -16,6 +16,8 @@ from .training_files import read_json, read_training
 
 PATIENCE = 900.0  # seconds: the daemon packs and uploads up to 100 MiB before it answers
 
+MOST_LEFT_OUT = 20  # files that are named on a terminal
+
 
 def submit(
     model: Annotated[str | None, Parameter(help="OWNER/NAME of any Replicate model.")] = None,
@@ -95,8 +97,14 @@ def _tell(answer: dict[str, Any]) -> None:
     if estimate.get("expected_usd") is not None:
         low, high = output.dollars(estimate.get("low_usd")), output.dollars(estimate.get("high_usd"))
         output.remark(f"estimated cost: {output.dollars(estimate['expected_usd'])} ({low} to {high})")
-    if answer.get("webhook_warning"):
-        output.remark(answer["webhook_warning"])
+    left_out = answer.get("data_left_out") or []
+    for item in left_out[:MOST_LEFT_OUT]:
+        output.remark(f"left out: {item['name']} ({item['reason']})")
+    if len(left_out) > MOST_LEFT_OUT:
+        output.remark(f"left out: {len(left_out) - MOST_LEFT_OUT} more files; --json lists them")
+    for note in (*(answer.get("data_notes") or []), answer.get("webhook_warning")):
+        if note:
+            output.remark(note)
     if answer.get("cost_limit_warning"):
         output.remark(f"cost limit: {answer['cost_limit_warning']}")
 

@@ -16,8 +16,9 @@ import msgspec
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LONGEST = 64  # characters; the longest address with zone and port is shorter. Keeps the cache small, too
-_BRACKETED = re.compile(r"\[([^\[\]]*)\](?::[0-9]{1,5})?", re.ASCII)
-_WITH_PORT = re.compile(r"([0-9.]+):[0-9]{1,5}", re.ASCII)
+_PORT = r"(?:[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_BRACKETED = re.compile(rf"\[([^\[\]]*)\](?::{_PORT})?", re.ASCII)
+_WITH_PORT = re.compile(rf"([0-9.]+):{_PORT}", re.ASCII)
 
 
 class Malformed(msgspec.Struct, frozen=True):

@@ -111,12 +111,14 @@ async def test_a_dataset_and_a_configuration(client, sandbox: Sandbox, tmp_path:
     write_dataset(tmp_path / "discs")
     (tmp_path / "flux-lora.json").write_text(json.dumps({"model_family": "flux", "max_train_steps": 20}))
     arguments = ("submit", "--config", str(tmp_path / "flux-lora.json"), "--dataset", str(tmp_path / "discs"))
+    (tmp_path / "discs" / ".env").write_text("TOKEN=secret")
     dry = await client(*arguments, "--dry-run", "--json")
     assert dry.code == 0 and dry.json()["dry_run"] is True
     assert not sandbox.uploads and not sandbox.predictions
     result = await client(*arguments, "--wait")
     assert result.code == 0, result.err
     assert "completed" in result.out and len(sandbox.uploads) == 1
+    assert "left out: 00-discs/.env (hidden)" in result.err
     assert (await client("jobs", "--json")).json()["jobs"][0]["config_name"] == "flux-lora"
 
 
