@@ -41,6 +41,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_require_signature: bool
     webhook_rate_per_second: int
     output_origins: tuple[str, ...]
+    downloads: int
+    download_connections: int
+    download_mib_per_second: float
     max_body_mib: int
     reconcile_seconds: float
     status_url: str
@@ -102,6 +105,10 @@ def _options(environ: Mapping[str, str]) -> dict[str, Option]:
         # Requests a second from one address, sustained; 0 = no limit. A few hundred jobs send about 600.
         "webhook_rate_per_second": Option("TUNERD_WEBHOOK_RATE_PER_SECOND", parsing.integer(0, 1_000_000), 1000),
         "output_origins": Option("TUNERD_OUTPUT_ORIGINS", parsing.origins, ()),
+        "downloads": Option("TUNERD_DOWNLOADS", parsing.integer(1, 64), 4),
+        "download_connections": Option("TUNERD_DOWNLOAD_CONNECTIONS", parsing.integer(1, 32), 8),
+        # Of all downloads together; 0 = no limit.
+        "download_mib_per_second": Option("TUNERD_DOWNLOAD_MIB_PER_SECOND", parsing.number(0, 1e6), 0.0),
         "max_body_mib": Option("TUNERD_MAX_BODY_MIB", parsing.integer(1, 1024), 32),
         "reconcile_seconds": Option("TUNERD_RECONCILE_SECONDS", parsing.number(0.05, 86_400), 30.0),
         "status_url": Option("TUNERD_STATUS_URL", parsing.http_url, "https://www.replicatestatus.com/api/v1/summary"),

@@ -6,7 +6,6 @@ step needs.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import math
 import shutil
@@ -30,6 +29,7 @@ from .destinations.base import Package, Place, StagedFile, find
 from .errors import Permanent, Superseded
 from .fetch import Fetcher
 from .lanes import Lanes
+from .limits import Slots
 from .names import check_component, is_component
 from .progress import Progress
 from .retrying import Backoff, persist
@@ -41,7 +41,6 @@ from .turns import Runs, Turns, paused_note
 log = structlog.get_logger()
 
 STAGING = ".tunerd-staging"  # under the output folder: a rename must not cross file systems
-TRANSFERS = 8  # at once in this process; what pauses before a retry does not count
 LATE_SECONDS = 3600.0  # for a fetch that begins after the deadline, and for publishing what has been fetched
 LATE_RETRY_SECONDS = 300.0  # of that fetch: expired files do not come back, but some outputs never expire
 
@@ -69,7 +68,7 @@ class Steps:
         self._fresh_output = fresh_output
         self._clock = clock
         self._backoff = backoff
-        self._slots = asyncio.Semaphore(TRANSFERS)
+        self._slots = Slots(fetcher.limits.files)  # what pauses before a retry has none
 
     async def fetch(self, job_id: str, generation: int) -> dict[str, Any]:
         """Fetch all. What to publish: ``{"destinations": [name], "files": [{name, bytes, sha256, source_url}]}``."""

@@ -11,21 +11,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import structlog
+
 from ..core.outputs import OutputFile
 from ..errors import NotReady
 from ..store.records import Artifact
 from ..store.store import Store
+from .data_uri import shortened
 from .destinations.base import StagedFile
-from .errors import Gone, Permanent
-from .fetch import Fetcher, shortened
+from .errors import Gone, Permanent, Retry
+from .fetch import Fetcher
+from .limits import Slots
 from .names import unique_names
 from .rows import Rows
 from .sources import Sources
-from .staging import Fetched, Part, hash_file
+from .staging import BLOCK, Fetched, Part, hash_file
 
 REPORT_SECONDS = 0.5  # between two writes of the progress
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 
 class Retrying(Protocol):
@@ -40,7 +46,7 @@ class Transfer:
     """One run's fetching. Files are the output's, in order; ``known`` are the artifacts of earlier runs."""
 
     def __init__(
-        self, fetcher: Fetcher, store: Store, rows: Rows, folder: Path, slots: asyncio.Semaphore, retrying: Retrying
+        self, fetcher: Fetcher, store: Store, rows: Rows, folder: Path, slots: Slots, retrying: Retrying
     ) -> None:
         self._fetcher = fetcher
         self._store = store
@@ -48,20 +54,19 @@ class Transfer:
         self._folder = folder  # <output dir>/.tunerd-staging/<job_id>/<generation>
         self._slots = slots
         self._retrying = retrying
-        self._done: dict[int, int] = {}  # bytes so far of each file
-        self._total: dict[int, int | None] = {}
+        self._parts: dict[int, Part] = {}  # of the files under way, by their place in the output
+        self._whole: dict[int, int] = {}  # bytes of those that are here
 
     async def run(self, job_id: str, files: list[OutputFile], sources: Sources) -> list[StagedFile]:
         """The staged files. Raises ``Permanent`` or ``Superseded``; then the other files are given up too."""
         names = unique_names(file.name for file in files)
         known = {artifact.name: artifact for artifact in await self._store.deliveries.artifacts(job_id)}
-        self._total = dict.fromkeys(range(len(files)))
         staged = await gather_or_cancel(
             [
                 self._one(job_id, index, file, name, known.get(name), sources)
                 for index, (file, name) in enumerate(zip(files, names, strict=True))
             ],
-            self._report(),
+            self._report(len(files)),
         )
         if known.keys() - set(names):  # of an output that this run no longer has
             await self._store.deliveries.clear_artifacts(job_id)
@@ -79,7 +84,7 @@ class Transfer:
             known = None
         at_hand = partial(staged_already, path, known, job_id)
         fetched = await self._fetch(index, file.url, path, sources, at_hand)
-        self._done[index] = self._total[index] = fetched.bytes
+        self._whole[index] = fetched.bytes
         staged = StagedFile(name, path, fetched.bytes, fetched.sha256, source_url)
         await self._store.deliveries.put_artifact(job_id, _artifact(staged))
         return staged
@@ -88,42 +93,46 @@ class Transfer:
         self, index: int, url: str, path: Path, sources: Sources, at_hand: Callable[[], Fetched | None]
     ) -> Fetched:
         in_thread = self._fetcher.in_thread
-        part: Part | None = None  # kept from one attempt to the next: its hash goes on
 
         async def attempt() -> Fetched:
-            nonlocal part, url
-            async with self._slots:
-                if part is None and (whole := await in_thread(at_hand)) is not None:
+            nonlocal url
+            async with self._slots.taken(self._rows.deadline):
+                if index not in self._parts and (whole := await in_thread(at_hand)) is not None:
                     return whole
                 while True:
-                    current = part if part is not None else await in_thread(Part, path, url)
-                    part = current
+                    if index not in self._parts:
+                        self._parts[index] = await in_thread(Part, path, url)
+                    part = self._parts[index]
+                    before = part.done
                     try:
-                        return await self._fetcher.attempt(url, current, progress)
+                        return await self._fetcher.attempt(url, part)
+                    except Retry as reason:
+                        if reason.after is not None or part.done < before + BLOCK:
+                            raise
+                        log.info("download_continues", file=path.name, bytes_done=part.done, reason=str(reason))
                     except Gone as gone:
                         url = await sources.fresh(index, gone, url)
-                    self._fetcher.check(url)
-                    await in_thread(current.close)
-                    part = None
-
-        def progress(done: int, total: int | None) -> None:
-            self._done[index], self._total[index] = done, total
+                        self._fetcher.check(url)
+                        await in_thread(self._parts.pop(index).close)
 
         try:
             return await self._retrying(attempt, lambda reason: self._rows.attempt(f"{path.name}: {reason}"))
         except Permanent as reason:
             raise Permanent(f"{path.name}: {reason}") from None
         finally:
-            if part is not None:
-                await in_thread(part.close)
+            if index in self._parts:  # kept from one attempt to the next: its hash goes on
+                await in_thread(self._parts.pop(index).close)
 
-    async def _report(self) -> None:
+    async def _report(self, count: int) -> None:
         """Write the progress while there is some. It is for display: a failure to write it ends nothing."""
         written: tuple[int, int | None] | None = None
         while True:
             await asyncio.sleep(REPORT_SECONDS)
-            totals = list(self._total.values())
-            now = (sum(self._done.values()), None if None in totals else sum(size or 0 for size in totals))
+            parts = list(self._parts.values())
+            done = sum(self._whole.values()) + sum(part.done for part in parts)
+            sizes = [*self._whole.values(), *(part.state.total for part in parts)]
+            known = len(sizes) == count and None not in sizes
+            now = done, sum(size or 0 for size in sizes) if known else None
             if now != written:
                 written = now
                 with contextlib.suppress(NotReady):

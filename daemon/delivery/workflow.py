@@ -21,6 +21,7 @@ from ..errors import NotReady
 from ..metrics import Metrics
 from ..store.store import Store
 from .fetch import Fetcher
+from .limits import limits_of
 from .origins import Origins
 from .retrying import Backoff
 from .sources import FreshOutput
@@ -72,8 +73,9 @@ class DeliveryWorker:
             self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tunerd-delivery")
             stack.callback(self._pool.shutdown, wait=False, cancel_futures=True)
             origins = Origins(self._settings.replicate_base_url, self._settings.output_origins)
+            limits, trust_env = limits_of(self._settings), self._session.trust_env
             self._fetcher = await stack.enter_async_context(
-                Fetcher(origins, self._session, self._token, self._pool, resolver=self._resolver)
+                Fetcher(origins, self._token, self._pool, limits, trust_env=trust_env, resolver=self._resolver)
             )
             self._steps = Steps(
                 self._settings,

@@ -11,10 +11,14 @@ import aiohttp
 import pytest
 
 from daemon.config import Settings
+from daemon.delivery.fetch import Fetcher
+from daemon.delivery.origins import Origins
 from daemon.delivery.retrying import Backoff
 from daemon.delivery.workflow import DeliveryWorker
 from daemon.store.records import Job
 from daemon.store.store import Store
+from tests.delivery.test_origins import Names
+from tests.support.fetching import fetcher_for
 from tests.support.outputs import OutputServer, output_server, settings_for
 
 StartWorker = Callable[..., AbstractAsyncContextManager[DeliveryWorker]]
@@ -41,6 +45,14 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as opened:
         yield opened
+
+
+@pytest.fixture
+async def fetcher(server: OutputServer) -> AsyncIterator[Fetcher]:
+    """The server is the API's own origin; every other name resolves to a private address."""
+    names = Names(replicate_delivery=["169.254.169.254"], pbxt_replicate_delivery=["::ffff:10.0.0.1"])
+    async with fetcher_for(Origins(server.url, ()), names) as made:
+        yield made
 
 
 @pytest.fixture

@@ -101,7 +101,8 @@ async def test_cuts_errors_and_a_wrong_hash_are_retried(
         job_id = await complete(store, "abc", f"{server.url}/model.bin")
         worker.wake()
         [delivery] = await ended(store, job_id)
-    assert (delivery.status, delivery.error, delivery.attempts) == ("delivered", None, 6)
+    assert (delivery.status, delivery.error) == ("delivered", None)
+    assert delivery.attempts == 5  # what was cut after it had come further goes on at once
     assert (settings.output_dir / job_id / "model.bin").read_bytes() == MODEL
     assert "Range" in server.seen("/model.bin")[2]
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import fcntl
 import hashlib
 import json
+import struct
+import termios
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from awscrt.checksums import crc32c
 
 from daemon.config import Settings, load_settings
 from daemon.core.prediction import parse_prediction
@@ -75,7 +79,8 @@ def etag(content: bytes) -> str:
 
 
 def goog_hash(content: bytes) -> str:
-    return f"crc32c=AAAAAA==,md5={base64.b64encode(hashlib.md5(content).digest()).decode()}"
+    crc = crc32c(content).to_bytes(4, "big")
+    return f"crc32c={base64.b64encode(crc).decode()},md5={base64.b64encode(hashlib.md5(content).digest()).decode()}"
 
 
 def sha256(content: bytes) -> str:
@@ -90,12 +95,23 @@ def cut_after(content: bytes, sent: int, **headers: str) -> Handler:
         response = web.StreamResponse(headers=length | headers)
         await response.prepare(request)
         await response.write(content[:sent])
-        await asyncio.sleep(0.05)  # let it arrive before the reset
         assert request.transport is not None
+        await arrived(request.transport)
         request.transport.abort()
         return response
 
     return handler
+
+
+async def arrived(transport: asyncio.WriteTransport, *, seconds: float = 30) -> None:
+    """Wait until the other end has received everything: a reset throws away what is still on its way."""
+    connection = transport.get_extra_info("socket")
+    async with asyncio.timeout(seconds):
+        while True:
+            waiting = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
+            if transport.get_write_buffer_size() == waiting == 0:
+                return
+            await asyncio.sleep(0.005)
 
 
 def slow(content: bytes, step: int, pause: float) -> Handler:
