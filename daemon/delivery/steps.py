@@ -6,6 +6,7 @@ step needs.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import shutil
