@@ -72,6 +72,7 @@ class Fetcher:
     async def attempt(self, url: str, part: Part) -> Fetched:
         """Fetch what is missing of ``url``. Raises ``Retry``, ``Gone`` or ``Permanent``; what has come is kept."""
         try:
+            await self._threads.start(part.recover)
             if is_data(url):
                 await self.in_thread(write_data, url, part)
             elif not part.whole:

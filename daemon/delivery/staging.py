@@ -76,6 +76,12 @@ class Part:
         self._unsynced = 0
         self._hashes = Hashes(self.state.announced)
 
+    def recover(self) -> None:
+        """After a disk that failed: what was written since the last good sync may be lost."""
+        if self._failure is not None:
+            self._failure = None
+            self._take_up(self.state.url)
+
     def restart(self) -> None:
         """Begin again with nothing."""
         os.ftruncate(self._fd, 0)
@@ -133,9 +139,6 @@ class Part:
     def start(self) -> None:
         """Before ``hash_along`` and ``sync_along`` are run, each in a thread of its own, beside those that write."""
         self._ended = None
-        if self._failure is not None:  # what was written since the last good sync may be lost
-            self._failure = None
-            self._take_up(self.state.url)
 
     def end(self, *, whole: bool) -> None:
         """Nothing more is written; they end: with ``whole`` after the last byte, otherwise at once."""

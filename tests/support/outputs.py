@@ -50,7 +50,7 @@ class OutputServer:
         if span.start is None or request.headers.get("If-Range") not in {None, etag(content)}:
             return web.Response(body=content, headers=headers)
         part = content[span]
-        headers["Content-Range"] = f"bytes {span.start}-{len(content) - 1}/{len(content)}"
+        headers["Content-Range"] = f"bytes {span.start}-{span.start + len(part) - 1}/{len(content)}"
         return web.Response(status=206, body=part, headers=headers)
 
     def seen(self, path: str) -> list[dict[str, str]]:
