@@ -6,7 +6,6 @@ step needs.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import math
 import shutil
