@@ -81,8 +81,7 @@ def _conditions(wanted: JobSearch) -> list[sa.ColumnElement[bool]]:
     if wanted.statuses:
         found.append(jobs.c.status.in_(sorted(status.value for status in wanted.statuses)))
     if wanted.delivery is not None:
-        of_job = sa.select(deliveries.c.job_id).where(
-            deliveries.c.job_id == jobs.c.job_id, deliveries.c.status == wanted.delivery
-        )
-        found.append(of_job.exists())
+        # Not EXISTS: SQLite would go through every delivery of this status once for each job.
+        with_status = sa.select(deliveries.c.job_id).where(deliveries.c.status == wanted.delivery)
+        found.append(jobs.c.job_id.in_(with_status))
     return found

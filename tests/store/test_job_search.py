@@ -14,7 +14,7 @@ from daemon.store.store import Store
 from tests.support.events import NOW, append, body, new_job
 
 MANY = 10_000
-PAGE_SECONDS = 0.3  # what a person may wait; measured 10 to 60 ms on an idle machine
+PAGE_SECONDS = 1.0  # generous; measured 5 to 40 ms on an idle machine. A plan that is wrong takes 40 s
 
 
 async def make(store: Store) -> None:
@@ -89,6 +89,9 @@ async def test_ten_thousand_jobs(store: Store) -> None:
             for number in range(MANY - 1)
         ]
         connection.execute(schema.jobs.insert(), rows)
+        delivery = {"destination": "local", "type": "local", "generation": 0, "attempts": 0, "bytes_done": 0}
+        delivery |= {"status": "delivered", "updated_at": NOW}
+        connection.execute(schema.deliveries.insert(), [delivery | {"job_id": row["job_id"]} for row in rows])
 
     await store.jobs._database.write(fill)
     for asked in (
@@ -97,12 +100,12 @@ async def test_ten_thousand_jobs(store: Store) -> None:
         JobSearch(text="model-3"),
         JobSearch(sort="name", descending=False),
         JobSearch(sort="status"),
-        JobSearch(delivery="failed"),
+        JobSearch(delivery="delivered"),
     ):
         quickest = float("inf")
         for _ in range(5):  # other processes may be at work
             began = time.perf_counter()
             jobs, _ = await store.job_searches.page(asked)
             quickest = min(quickest, time.perf_counter() - began)
-        assert len(jobs) == (0 if asked.delivery else 50)
+        assert len(jobs) == 50
         assert quickest < PAGE_SECONDS, asked

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from . import compare, docs, job, jobs, login, static
-from .rendering import set_up
+from aiohttp import web
+
+from . import compare, docs, job, jobs, login, rendering, static
 
 GROUPS = (jobs, job, compare, docs, login, static)
 
-__all__ = ["GROUPS", "set_up"]
+
+def set_up(app: web.Application) -> None:
+    """Call it when the application has its parts."""
+    rendering.set_up(app)
+    jobs.set_up(app)

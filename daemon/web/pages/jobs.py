@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from typing import get_args
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from ...store.job_search import JobSearch, SortKey
 from ..answers import query_choice, query_int
 from ..api.jobs import job_views
 from ..endpoint import Answer, Endpoint, Param
+from ..render import JobView
 from .live import STREAM_ANSWER, STREAM_PARAMS, Part, View, element_id, stream_view
 from .rendering import fragment, page
 from .strip import strip
@@ -24,6 +26,7 @@ JOBS_A_PAGE = 50
 MAX_PAGE = 100_000
 SEARCH_CHARS = 200
 DELIVERY_STATUSES = ("pending", "running", "delivered", "failed")
+ROWS_REMEMBERED = 1000  # about 2 MB; some pages' worth
 # Several statuses as one choice: what people ask for.
 GROUPS = {
     "active": frozenset({JobStatus.PENDING, JobStatus.UPLOADING, JobStatus.QUEUED, JobStatus.RUNNING}),
@@ -31,6 +34,13 @@ GROUPS = {
     "failed": frozenset({JobStatus.FAILED}),
     "cancelled": frozenset({JobStatus.CANCELLED}),
 }
+
+_ROWS: web.AppKey[OrderedDict[bytes, Part]] = web.AppKey("job_rows")  # what is shown of a job → its row
+
+
+def set_up(app: web.Application) -> None:
+    """Make room for rows that are remembered."""
+    app[_ROWS] = OrderedDict()
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -98,14 +108,7 @@ async def jobs_stream(request: web.Request) -> web.StreamResponse:
 async def _look(request: web.Request, asked: Asked) -> View:
     searches = request.app[keys.STORE].job_searches
     jobs, total = await searches.page(asked.search())
-    rows = [
-        Part(
-            element := element_id("job", job.job_id),
-            fragment(request, "parts/job_row.html", {"job": job, "element": element}),
-            "rows",
-        )
-        for job in await job_views(request, jobs)
-    ]
+    rows = [_row(request, job) for job in await job_views(request, jobs)]
     filters = {"asked": asked, "counts": await _counts(request)}
     pages = max(1, math.ceil(total / JOBS_A_PAGE))
     first = (asked.page - 1) * JOBS_A_PAGE
@@ -118,6 +121,18 @@ async def _look(request: web.Request, asked: Asked) -> View:
             Part("paging", fragment(request, "parts/job_paging.html", paging)),
         ]
     )
+
+
+def _row(request: web.Request, job: JobView) -> Part:
+    """A job's row. Every open page looks twice a second while events come, and most rows are as they were."""
+    known, key = request.app[_ROWS], msgspec.json.encode(job)
+    if key not in known:
+        element = element_id("job", job.job_id)
+        known[key] = Part(element, fragment(request, "parts/job_row.html", {"job": job, "element": element}), "rows")
+        if len(known) > ROWS_REMEMBERED:
+            known.popitem(last=False)
+    known.move_to_end(key)
+    return known[key]
 
 
 async def _counts(request: web.Request) -> dict[str, int]:
