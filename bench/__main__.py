@@ -1,4 +1,4 @@
-"""All benchmarks in one run. ``python -m bench [--rounds 3] [--seconds 3] [--only receiver,journal,footprint]``."""
+"""All benchmarks in one run. ``python -m bench [--rounds 3] [--seconds 3] [--only receiver,journal]``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from . import footprint, journal, receiver, servers
+from . import footprint, journal, publish, receiver, servers
 from .report import Limit, Table, limits_table
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("footprint", "journal", "receiver")
+PARTS = ("footprint", "journal", "publish", "receiver")
 
 
 def main() -> int:
@@ -56,6 +56,8 @@ def _measure(part: str, folder: Path, rounds: int, seconds: float) -> tuple[Tabl
         return receiver.measure(folder, rounds=rounds, seconds=seconds, progress=progress)
     if part == "journal":
         return journal.measure(folder, progress=progress)
+    if part == "publish":
+        return publish.measure(folder, progress=progress)
     return footprint.measure(folder, progress=progress)
 
 

@@ -49,8 +49,18 @@ def fastapi(data: Path) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
-def tunerd(data: Path) -> Iterator[Running]:
-    """The real program, the way a user starts it; only the rate limit is off, since all load comes from one address."""
+def objects(file: Path) -> Iterator[Running]:
+    """What ``bench.peers.objects`` says; ``file`` may change between downloads."""
+    with _process(["-m", "bench.peers.objects", str(file)], file.parent / "objects", {}) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def tunerd(data: Path, **more: str) -> Iterator[Running]:
+    """The real program, the way a user starts it; only the rate limit is off, since all load comes from one address.
+
+    ``more``: further variables.
+    """
     variables = {
         "TUNERD_LISTEN": "127.0.0.1:0",
         "TUNERD_DATA_DIR": str(data),
@@ -61,6 +71,7 @@ def tunerd(data: Path) -> Iterator[Running]:
         "TUNERD_STATUS_URL": _NOWHERE,
         "TUNERD_IP_RANGES_URL": _NOWHERE,
         "REPLICATE_BASE_URL": _NOWHERE,
+        **more,
     }
     with _process(["-m", "daemon", "serve"], data, variables) as running:
         yield running

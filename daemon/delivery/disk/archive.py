@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import lzma
 import stat
 import tarfile
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,26 +44,38 @@ def folder_name(archive: str) -> str | None:
 
 @contextmanager
 def entries(path: Path) -> Iterator[Iterator[Entry]]:
-    """Each entry in turn, its content to be read before the next is asked for. They raise ``Refused``."""
+    """Each entry in turn, its content to be read before the next is asked for. What is wrong with it is ``Refused``."""
     reading = _zip if path.name.lower().endswith(".zip") else _tar
-    with path.open("rb") as file:
-        yield _guarded(reading(file, path.name.lower()))
+    try:
+        with path.open("rb") as file:
+            yield _guarded(reading(file, path.name.lower()))
+    except _damage() as problem:
+        raise Refused(f"it cannot be read: {problem}") from None
+    except OSError as problem:
+        if problem.errno is None:  # what bz2 and gzip say of rubbish; what the system says has a number
+            raise Refused(f"it cannot be read: {problem}") from None
+        raise
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """What the readers raise for an archive that is damaged, cut off, or of a kind that they do not know."""
+    import zstandard  # noqa: PLC0415 - as in _unzstd
+
+    own = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+    return (*own, EOFError, ValueError, NotImplementedError, RuntimeError)
 
 
 def _guarded(found: Iterator[Entry]) -> Iterator[Entry]:
-    """No two entries of one name, whatever the case or the Unicode form; a damaged archive is ``Refused``."""
+    """No two entries of one name, whatever the case or the Unicode form."""
     seen: set[tuple[str, ...]] = set()
-    try:
-        for entry in found:
-            if not entry.parts:
-                continue  # the folder "." itself
-            key = tuple(unicodedata.normalize("NFC", part).casefold() for part in entry.parts)
-            if key in seen and entry.content is not None:
-                raise Refused(f"two entries are called {'/'.join(entry.parts)!r} (upper and lower case aside)")
-            seen.add(key)
-            yield entry
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as problem:
-        raise Refused(f"it cannot be read: {problem}") from None
+    for entry in found:
+        if not entry.parts:
+            continue  # the folder "." itself
+        key = tuple(unicodedata.normalize("NFC", part).casefold() for part in entry.parts)
+        if key in seen and entry.content is not None:
+            raise Refused(f"two entries are called {'/'.join(entry.parts)!r} (upper and lower case aside)")
+        seen.add(key)
+        yield entry
 
 
 def _tar(file: IO[bytes], name: str) -> Iterator[Entry]:

@@ -1,7 +1,8 @@
 """One object: put there in pieces with bounded memory, found again, checked. Blocks: belongs in a thread.
 
-Not boto3's own ``upload_file``: it knows no upload id before it is done, so a killed process leaves parts behind that
-nobody finds and the user pays for. Not its CRT client either: that one keeps parts in memory, 200 MB of them.
+Not boto3's own ``upload_file``: it tells no upload id before it is done, so a killed process leaves parts behind that
+nobody finds and the user pays for. Nor its CRT client, which tells none either, and which boto3 1.44 cannot point at an
+endpoint with a port: most servers that are not AWS have one.
 """
 
 from __future__ import annotations
