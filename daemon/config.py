@@ -136,6 +136,11 @@ def _options(environ: Mapping[str, str]) -> dict[str, Option]:
     }
 
 
+def variables() -> dict[str, tuple[str, bool]]:
+    """Setting → (its environment variable, whether its value is a secret)."""
+    return {key: (option.variable, option.secret) for key, option in _options({}).items()}
+
+
 # Variables that are ours without being a setting of the daemon.
 _OTHER_VARIABLES = frozenset({"TUNERD_CONFIG", "TUNERD_URL"})
 

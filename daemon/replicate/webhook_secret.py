@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import msgspec
 import structlog
@@ -45,6 +46,14 @@ def stored_keys(stored: str | None) -> list[bytes]:
     return [] if cached is None else [decode_webhook_secret(known.secret) for known in cached.known]
 
 
+class SecretState(msgspec.Struct, frozen=True):
+    """``source`` ``None``: none is known, events are answered 503. ``known``: how many count now."""
+
+    source: Literal["settings", "replicate"] | None
+    known: int
+    fetched_at: float | None  # unix seconds
+
+
 class WebhookSecrets:
     """``now`` gives unix seconds."""
 
@@ -78,6 +87,16 @@ class WebhookSecrets:
         cached = await self._load(await self._token())
         return self._keys(cached) if cached is not None else await self._fetch()
 
+    async def state(self) -> SecretState:
+        """What is known, without asking Replicate."""
+        if self._pinned:
+            return SecretState("settings", len(self._pinned), None)
+        token = await self._token_source()
+        cached = None if token is None else await self._load(_digest(token))
+        if cached is None:
+            return SecretState(None, 0, None)
+        return SecretState("replicate", len(self._keys(cached)), cached.fetched_at)
+
     async def refetch(self, tried: tuple[bytes, ...] | None = None) -> tuple[bytes, ...] | None:
         """After a failed match: the keys to try again with.
 
@@ -104,7 +123,7 @@ class WebhookSecrets:
                 "Set one of them.",
                 retry_after=math.ceil(_RETRY_AFTER),
             )
-        return hashlib.sha256(token.encode()).hexdigest()
+        return _digest(token)
 
     async def _load(self, token: str) -> _Cached | None:
         if not self._loaded:
@@ -158,6 +177,10 @@ class WebhookSecrets:
             "Check the API token and the network; the event will be accepted when it is sent again.",
             retry_after=max(1, math.ceil(seconds)),
         )
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _aged(known: list[_Known], current: str, now: float) -> list[_Known]:

@@ -1,4 +1,4 @@
-"""A job's newest events, with what each of them added to the one before."""
+"""Events from the newest on: of the whole journal, and a job's with what each of them added to the one before."""
 
 from __future__ import annotations
 
@@ -37,6 +37,20 @@ class Timeline:
         before = [event.body_bytes for event in found[1:]] + [0]
         grown = [Grown(event, event.body_bytes - size) for event, size in zip(found, before, strict=False)]
         return grown[:count], len(found) > count
+
+    async def before(
+        self, seq: int | None, count: int, *, job_id: str | None = None, kind: EventKind | None = None
+    ) -> list[EventRow]:
+        """The newest events, newest first; with ``seq`` only those with a lower number."""
+        statement = sa.select(*(events.c[name] for name in EventRow.__struct_fields__))
+        if seq is not None:
+            statement = statement.where(events.c.seq < seq)
+        if job_id is not None:
+            statement = statement.where(events.c.job_id == storable(job_id))
+        if kind is not None:
+            statement = statement.where(events.c.kind == kind.value)
+        rows = await self._database.rows(statement.order_by(events.c.seq.desc()).limit(count))
+        return [_event(tuple(row)) for row in rows]
 
 
 def _event(values: tuple[object, ...]) -> EventRow:

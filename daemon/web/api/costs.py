@@ -80,7 +80,7 @@ async def billing(request: web.Request) -> web.Response:
     ledgers = [await spending.ledger(since=period_start(now, period, limit.zone)) for period in PERIODS]
     today, week, month = (spent_usd(ledger, assumed) for ledger in ledgers)
     spend = Spend(today, week, month, running_usd(ledgers[0], assumed, now))
-    return json_answer(Billing(None, BALANCE_NOTE, "USD", spend, _prices()))
+    return json_answer(Billing(None, BALANCE_NOTE, "USD", spend, prices()))
 
 
 async def cost_limit_status(request: web.Request) -> web.Response:
@@ -102,10 +102,11 @@ async def cost_limit_view(request: web.Request) -> CostLimit:
 
 async def hardware_options(request: web.Request) -> web.Response:
     default = request.app[keys.EFFECTIVE].hardware
-    return json_answer(HardwareOptions(list(_prices().values()), default, PRICES_AS_OF))
+    return json_answer(HardwareOptions(list(prices().values()), default, PRICES_AS_OF))
 
 
-def _prices() -> dict[str, Price]:
+def prices() -> dict[str, Price]:
+    """The price table, by SKU."""
     return {
         sku: Price(sku, one.name, one.usd_per_second, round(one.usd_per_second * SECONDS_AN_HOUR, 2), one.vram_gb)
         for sku, one in HARDWARE.items()

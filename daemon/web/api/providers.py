@@ -131,16 +131,17 @@ async def list_providers(request: web.Request) -> web.Response:
 
 
 async def get_settings(request: web.Request) -> web.Response:
-    return json_answer(await _settings(request))
+    return json_answer(await settings_view(request))
 
 
 async def put_settings(request: web.Request) -> web.Response:
     values = await read_json(request, dict[str, Any])
     await request.app[keys.EFFECTIVE].update(values, now=request.app[keys.CLOCK]())
-    return json_answer(await _settings(request))
+    return json_answer(await settings_view(request))
 
 
-async def _settings(request: web.Request) -> ProviderSettings:
+async def settings_view(request: web.Request) -> ProviderSettings:
+    """The settings in force."""
     effective = request.app[keys.EFFECTIVE]
     shown = {**effective.shown(), "token": await _token(request), "warnings": effective.warnings()}
     return msgspec.convert(shown, ProviderSettings)

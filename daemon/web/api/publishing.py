@@ -67,7 +67,7 @@ class Types(msgspec.Struct):
 
 
 async def get_publishing(request: web.Request) -> web.Response:
-    return json_answer(await _shown(request))
+    return json_answer(await publishing_view(request))
 
 
 async def put_publishing(request: web.Request) -> web.Response:
@@ -82,7 +82,7 @@ async def put_publishing(request: web.Request) -> web.Response:
         if name in names[:index]:
             raise _invalid(f"destinations[{index}].name", f"{name!r} is there twice")
     await _store(request, checked)
-    return json_answer(await _shown(request))
+    return json_answer(await publishing_view(request))
 
 
 def _checked(index: int, entry: DestinationBody, types: Mapping[str, OptionType]) -> DestinationBody:
@@ -137,7 +137,8 @@ async def _forget(request: web.Request, destination: DestinationConfig) -> None:
         await request.app[keys.STORE].secrets.delete(destination_secret(destination.name, key))
 
 
-async def _shown(request: web.Request) -> Publishing:
+async def publishing_view(request: web.Request) -> Publishing:
+    """The destinations as they are shown: without secrets."""
     store, types = request.app[keys.STORE], request.app[keys.DESTINATION_TYPES]
     shown = []
     for destination in await store.settings.destinations():

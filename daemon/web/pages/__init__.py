@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from . import compare, docs, job, jobs, login, rendering, static
+from . import compare, docs, events, job, jobs, login, publishing, rendering, settings, static
 
-GROUPS = (jobs, job, compare, docs, login, static)
+GROUPS = (jobs, job, compare, publishing, events, settings, docs, login, static)
 
 
 def set_up(app: web.Application) -> None:

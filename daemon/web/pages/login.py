@@ -74,7 +74,7 @@ def _target(wanted: str | None) -> str:
 async def sessions_page(request: web.Request) -> web.Response:
     token = request.app[keys.SETTINGS].admin_token is not None
     return await page(
-        request, "sessions.html", {"sessions": await session_views(request), "token": token}, here="/settings/sessions"
+        request, "sessions.html", {"sessions": await session_views(request), "token": token}, here="/settings"
     )
 
 

@@ -40,7 +40,9 @@ class NavItem(msgspec.Struct, frozen=True):
 # In the order shown. A page appears here once it exists.
 NAVIGATION = (
     NavItem("/", "Jobs", "jobs"),
-    NavItem("/settings/sessions", "Logins", "key"),
+    NavItem("/publishing", "Publishing", "publishing"),
+    NavItem("/events", "Events", "events"),
+    NavItem("/settings", "Settings", "settings"),
 )
 
 
@@ -58,7 +60,12 @@ def set_up(app: web.Application) -> None:
     )
     environment.globals.update(asset=assets.path, job_path=job_path, navigation=NAVIGATION)
     environment.filters.update(
-        bytes=words.size, duration=words.duration, usd=words.usd, number=words.number, short=words.short
+        bytes=words.size,
+        duration=words.duration,
+        usd=words.usd,
+        number=words.number,
+        short=words.short,
+        code=words.code,
     )
 
 

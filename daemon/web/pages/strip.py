@@ -29,7 +29,7 @@ async def strip(request: web.Request) -> Part:
         "webhook_at": rfc3339(await request.app[keys.STORE].arrivals.last("webhook")),
         "webhook_url": request.app[keys.EFFECTIVE].webhook_url,
         "limit": limit,
-        "share": _share(limit),
+        "share": limit_share(limit),
         "notices": await notices(request, limit),
     }
     return Part("strip", fragment(request, "parts/strip.html", context))
@@ -44,7 +44,7 @@ def _provider(status: ProviderStatus | None) -> ProviderWord:
     return ProviderWord("good" if status.operational else "bad", word, status.description or "")
 
 
-def _share(limit: CostLimit) -> float:
+def limit_share(limit: CostLimit) -> float:
     """Percent of the limit that is spent or held for jobs under way."""
     if not limit.enabled:
         return 0.0

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from markupsafe import Markup, escape
+
 NONE = "\N{EN DASH}"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400  # seconds
@@ -50,3 +54,8 @@ def short(text: str | None, characters: int = 12) -> str:
     if text is None:
         return NONE
     return text if len(text) <= characters + 1 else f"{text[:characters]}…"
+
+
+def code(text: str) -> Markup:
+    """``text`` with what stands in backticks as code; everything else stays text."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just before

@@ -63,7 +63,8 @@ function valueOf(field) {
 // Show the problem at the field that it names. False: the form has no such field.
 function markField(element, problem) {
   const form = element?.closest("form");
-  const field = form && problem.field && form.elements.namedItem(problem.field);
+  const name = problem.field?.replace(/^\w+\[\d+\]\./, ""); // one entry of a list is this form's
+  const field = form && name && form.elements.namedItem(name);
   if (!(field instanceof HTMLElement)) return false;
   const id = `${field.id || field.name}-problem`;
   const words = document.getElementById(id) || field.insertAdjacentElement("afterend", document.createElement("small"));
@@ -82,13 +83,12 @@ function markField(element, problem) {
   return true;
 }
 
-function confirmed(element) {
-  const { confirm, confirmText, confirmYes } = element.dataset;
-  if (!confirm) return Promise.resolve(true);
+// Ask, in the page's own dialog; resolves to true or false.
+export function confirmed({ title, text, yes }) {
   const dialog = document.getElementById("confirm");
-  dialog.querySelector("h2").textContent = confirm;
-  dialog.querySelector("p").textContent = confirmText || "";
-  dialog.querySelector("[value=yes]").textContent = confirmYes || "Yes";
+  dialog.querySelector("h2").textContent = title;
+  dialog.querySelector("p").textContent = text || "";
+  dialog.querySelector("[value=yes]").textContent = yes || "Yes";
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => {
@@ -97,7 +97,9 @@ function confirmed(element) {
 }
 
 async function carryOut(element) {
-  if (element.getAttribute("aria-busy") === "true" || !(await confirmed(element))) return;
+  if (element.getAttribute("aria-busy") === "true") return;
+  const { confirm, confirmText, confirmYes } = element.dataset;
+  if (confirm && !(await confirmed({ title: confirm, text: confirmText, yes: confirmYes }))) return;
   let body;
   try {
     if (element instanceof HTMLFormElement) body = bodyOf(element);

@@ -1,0 +1,119 @@
+"""Where results go: the destinations, and the form of one, made from what its type says of its options."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from aiohttp import web
+
+from ... import keys
+from ...core.options import OptionType
+from ...errors import NotFound
+from ..api.publishing import DestinationView, publishing_view
+from ..endpoint import Answer, Endpoint
+from .forms import FormField, option_fields
+from .rendering import page
+
+PATH = "/publishing"
+LABELS = {"local": "Local folder", "huggingface": "Hugging Face Hub", "s3": "S3 bucket"}
+
+
+class Card(msgspec.Struct, frozen=True):
+    """One destination. ``facts``: its options as ``(title, value)``; a secret only says that it is there."""
+
+    name: str
+    type: str
+    label: str
+    path: str
+    facts: list[tuple[str, str]]
+
+
+def destination_path(name: str) -> str:
+    return f"{PATH}/{quote(name, safe='')}"
+
+
+async def publishing_page(request: web.Request) -> web.Response:
+    types = request.app[keys.DESTINATION_TYPES]
+    shown = await publishing_view(request)
+    context = {
+        "destinations": [_card(one, types.get(one.type)) for one in shown.destinations],
+        "types": [(name, _label(name), kind.description) for name, kind in sorted(types.items())],
+    }
+    return await page(request, "publishing.html", context, here=PATH)
+
+
+async def new_page(request: web.Request) -> web.Response:
+    name = request.match_info["type"]
+    kind = request.app[keys.DESTINATION_TYPES].get(name)
+    if kind is None:
+        raise NotFound(f"There is no type of destination {name!r}.")
+    there = {one.name for one in (await publishing_view(request)).destinations}
+    suggested = next(free for free in _names(name) if free not in there)
+    return await _form(request, kind, suggested, option_fields(kind, {}, frozenset()), is_new=True)
+
+
+async def destination_page(request: web.Request) -> web.Response:
+    name = request.match_info["name"]
+    for one in (await publishing_view(request)).destinations:
+        kind = request.app[keys.DESTINATION_TYPES].get(one.type)
+        if one.name == name and kind is not None:
+            fields = option_fields(kind, one.options, frozenset(one.secrets))
+            return await _form(request, kind, name, fields, is_new=False)
+    raise NotFound(f"There is no destination {name!r}.")
+
+
+async def _form(
+    request: web.Request, kind: OptionType, name: str, fields: list[FormField], *, is_new: bool
+) -> web.Response:
+    context = {"kind": kind.name, "label": _label(kind.name), "about": kind.description, "name": name}
+    return await page(request, "destination.html", {**context, "fields": fields, "is_new": is_new}, here=PATH)
+
+
+def _card(one: DestinationView, kind: OptionType | None) -> Card:
+    titles = {} if kind is None else {name: field.title for name, field in kind.fields.items()}
+    facts = [(titles.get(name, name), _shown(value)) for name, value in one.options.items() if value not in (None, "")]
+    facts += [(titles.get(name, name), "stored, not shown") for name in one.secrets]
+    return Card(one.name, one.type, _label(one.type), destination_path(one.name), facts)
+
+
+def _shown(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _label(kind: str) -> str:
+    return LABELS.get(kind, kind)
+
+
+def _names(kind: str) -> list[str]:
+    return [kind, *(f"{kind}-{number}" for number in range(2, 100))]
+
+
+_HTML = {"type": "string"}
+
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        PATH,
+        publishing_page,
+        "The page of destinations",
+        {200: Answer("All of them", _HTML, content="text/html")},
+    ),
+    Endpoint(
+        "GET",
+        PATH + "/new/{type}",
+        new_page,
+        "The form of a new destination",
+        {200: Answer("The form", _HTML, content="text/html")},
+        errors=(NotFound,),
+    ),
+    Endpoint(
+        "GET",
+        PATH + "/{name}",
+        destination_page,
+        "The form of a destination",
+        {200: Answer("The form", _HTML, content="text/html")},
+        errors=(NotFound,),
+    ),
+)
