@@ -185,7 +185,7 @@ async def _set_paused(request: web.Request, *, paused: bool) -> web.Response:
     now = request.app[keys.CLOCK]()
     await request.app[keys.STORE].settings.change_destination(request.match_info["name"], now=now, paused=paused)
     request.app[keys.WAKE_DELIVERY]()
-    return json_answer(await _shown(request))
+    return json_answer(await publishing_view(request))
 
 
 def schemas(types: Mapping[str, OptionType]) -> dict[str, Any]:
