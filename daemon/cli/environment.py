@@ -13,6 +13,11 @@ def variable(name: str) -> str:
     return os.environ.get(name, "").strip()
 
 
+def whole() -> dict[str, str]:
+    """All of it but our own settings, for a program of the user's: its accounts and proxies are in there."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("TUNERD_", "REPLICATE_"))}
+
+
 def surroundings() -> dict[str, str]:
     """The part of the environment that holds nobody's settings."""
     return {name: os.environ[name] for name in _SURROUNDINGS if name in os.environ}

@@ -21,6 +21,7 @@ COMMANDS = (
     ("serve", "serve:serve", _DAEMON, "Run the daemon: receiver, API, web page and delivery workers."),
     ("reload", "reload:reload", _DAEMON, "Have the daemon read its configuration again."),
     ("deploy", "deploy:deploy", _DAEMON, "Print configuration for nginx, Caddy, Traefik or systemd."),
+    ("tunnel", "tunnel:tunnel", _DAEMON, "Start a tunnel and set its public URL as the webhook URL."),
     ("demo", "demo:demo", _DAEMON, "Show the whole loop: sandbox, daemon, one training, its file."),
     ("sandbox", "sandbox:sandbox", _DAEMON, "Run a simulated Replicate that a daemon can be pointed at."),
     ("version", "version:version", _DAEMON, "Print the version."),
