@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daemon.core.addresses import AddressSet, Malformed, client_address, parse_address, parse_entry
@@ -101,18 +101,28 @@ NETWORKS = st.lists(st.ip_addresses().flatmap(lambda a: st.integers(0, a.max_pre
 
 
 @given(networks=NETWORKS, address=st.ip_addresses())
+@example(networks=["::ffff:0:0/96"], address=ipaddress.IPv4Address("0.0.0.0"))
 def test_the_compiled_set_agrees_with_the_standard_library(
     networks: list[str], address: ipaddress.IPv4Address | ipaddress.IPv6Address
 ) -> None:
     address = getattr(address, "ipv4_mapped", None) or address
-    plain = [ipaddress.ip_network(text, strict=False) for text in networks]
-    compiled = AddressSet(str(network) for network in plain)
+    given = [ipaddress.ip_network(text, strict=False) for text in networks]
+    compiled = AddressSet(str(network) for network in given)
+    plain = [_plain(network) for network in given]
     assert (address in compiled) == any(address in network for network in plain)
-    assert all(network.network_address in compiled for network in plain if not _mapped(network))
+    assert all(network.network_address in compiled for network in plain if network.version == 4 or not _mapped(network))
 
 
 def _mapped(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
     return getattr(network.network_address, "ipv4_mapped", None) is not None
+
+
+def _plain(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """An IPv4 network that is written as IPv6 (``::ffff:0:0/96`` is all of IPv4) as what it is."""
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    return (
+        network if mapped is None or network.prefixlen < 96 else ipaddress.ip_network((mapped, network.prefixlen - 96))
+    )
 
 
 def test_mapped_networks_are_their_ipv4_ones() -> None:
