@@ -107,6 +107,7 @@ async def open_parts(
             "ip ranges": ranges_feed.run,
         }
         wake_delivery: Callable[[], None] = _nothing
+        preview: Callable[[str, int], Awaitable[bytes]] | None = None
         hooks: list[Callable[[], None]] = [
             effective.settings_changed,
             lambda: secrets.pin(settings.webhook_secret),
@@ -122,7 +123,7 @@ async def open_parts(
             hooks.append(lambda: setattr(reconciler, "interval", settings.reconcile_seconds))
             background["delivery wake-up"] = lambda: _wake_on_events(store, worker)
             background["housekeeping"] = store.housekeeper(kept_days(settings), time.time).run
-            wake_delivery = worker.wake
+            wake_delivery, preview = worker.wake, worker.preview
         served = make_app(
             WebParts(
                 settings=settings,
@@ -140,6 +141,7 @@ async def open_parts(
                 check_destination=lambda config: check_destination(config, store, settings),
                 checks={"store": store.ping, "webhook_secret": lambda: _secret_known(secrets)},
                 wake_delivery=wake_delivery,
+                preview=preview,
                 metrics=metrics,
                 reload=reloader.reload,
                 listening=listening,

@@ -47,6 +47,8 @@ METRICS: web.AppKey[Metrics] = web.AppKey("metrics")
 CLOCK: web.AppKey[Callable[[], float]] = web.AppKey("clock")  # unix seconds
 RELOAD: web.AppKey[Callable[[], list[str]]] = web.AppKey("reload")  # the names of what changed
 LISTENING: web.AppKey[Sequence[str]] = web.AppKey("listening")  # addresses, as printed at start
+# Fetches a small output file (address, most bytes); None on a node that does not deliver. Raises NotFound.
+PREVIEW: web.AppKey[Callable[[str, int], Awaitable[bytes]] | None] = web.AppKey("preview")
 WAKE_DELIVERY: web.AppKey[Callable[[], None]] = web.AppKey("wake_delivery")
 # Set once, at SIGTERM: every event stream ends. Events are still taken on the connections that are open.
 DRAINING: web.AppKey[asyncio.Event] = web.AppKey("draining")

@@ -6,21 +6,22 @@ import asyncio
 import errno
 from collections.abc import Callable
 from concurrent.futures import Executor
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self, TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from .data_uri import is_data, write_data
+from .data_uri import decode_data, is_data, write_data
 from .download import Anew, Download
-from .errors import Retry
+from .errors import Permanent, Retry
 from .limits import Limits, Room, Throttle
 from .opening import Opener, TokenSource
 from .origins import Origins, PublicResolver
 from .staging import Fetched, Part
 from .threads import Threads
-from .wire import Broken
+from .wire import Broken, Reply
 
 IDLE_SECONDS = 60.0  # without a single byte
 ALONG = 2  # threads beside the connections of a file: hashing, syncing
@@ -86,6 +87,23 @@ class Fetcher:
             full = problem.errno in {errno.ENOSPC, errno.EDQUOT}
             raise Retry(f"{'the disk is full' if full else 'an input/output error'}: {problem}") from None
 
+    async def small(self, url: str, most: int) -> bytes:
+        """The whole of ``url`` into memory, ``most`` bytes at most. Raises ``Retry`` or ``Permanent``."""
+        if is_data(url):
+            return await self.in_thread(decode_data, url)
+        try:
+            reply, _ = await self._opener.open(url, {"Accept": "*/*", "User-Agent": "tunerd"})
+            try:
+                if reply.status != HTTPStatus.OK:
+                    raise Permanent(f"answered {reply.status}")
+                return await self._threads.run(reply.connection.abort, _read_all, reply, most)
+            finally:
+                reply.connection.close()
+        except TimeoutError:
+            raise Retry(f"nothing came for {self._opener.idle_seconds:g} s") from None
+        except Broken as problem:
+            raise Retry(f"the connection failed: {problem}") from None
+
     async def _download(self, url: str, part: Part) -> None:
         if part.done and not part.continuable:
             await self._threads.start(part.restart)  # nothing proves that the rest would belong to it
@@ -97,3 +115,15 @@ class Fetcher:
             except Anew as reason:
                 await self._threads.start(part.restart)
                 raise Retry(f"{reason}; starting over") from None
+
+
+def _read_all(reply: Reply, most: int) -> bytes:
+    held = bytearray(most + 1)
+    view, filled = memoryview(held), 0
+    while filled <= most and (count := reply.read_into(view[filled:])):
+        filled += count
+    if filled > most:
+        raise Permanent(f"it has more than {most} bytes")
+    if reply.length not in {None, filled}:
+        raise Retry(f"the connection ended after {filled} of {reply.length} bytes")
+    return bytes(view[:filled])

@@ -17,9 +17,10 @@ import structlog
 from aiohttp.abc import AbstractResolver
 
 from ..config import Settings
-from ..errors import NotReady
+from ..errors import NotFound, NotReady
 from ..metrics import Metrics
 from ..store.store import Store
+from .errors import Permanent, Retry
 from .fetch import Fetcher
 from .limits import limits_of
 from .origins import Origins
@@ -34,6 +35,7 @@ log = structlog.get_logger()
 
 SWEEP_SECONDS = 10.0  # at most, between two looks for what is due; a wake-up comes first
 PRUNE_SECONDS = 86_400.0
+PREVIEW_SECONDS = 15.0  # for one picture; somebody looks at the page
 THREADS = 8  # for hashing, writing, syncing: a stalling disk must not take the threads that others need
 
 
@@ -97,6 +99,16 @@ class DeliveryWorker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    async def preview(self, url: str, most: int) -> bytes:
+        """An output file of ``most`` bytes at most, for the page. Raises ``NotFound`` with the reason."""
+        try:
+            async with asyncio.timeout(PREVIEW_SECONDS):
+                return await self._fetcher.small(url, most)
+        except (Permanent, Retry) as refused:
+            raise NotFound(f"The output cannot be shown: {refused}.") from None
+        except TimeoutError:
+            raise NotFound(f"The output did not come within {PREVIEW_SECONDS:g} s.") from None
 
     def wake(self) -> None:
         """Look for what is due now. Cheap, may be called at any time on the worker's loop."""

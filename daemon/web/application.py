@@ -35,6 +35,7 @@ from .api import (
     files,
     jobs,
     logs,
+    pictures,
     process,
     providers,
     publishing,
@@ -67,6 +68,7 @@ class WebParts:
     check_destination: Callable[[DestinationConfig], Awaitable[Checked]]
     checks: Mapping[str, Check] = field(default_factory=dict)
     wake_delivery: Callable[[], None] = lambda: None
+    preview: Callable[[str, int], Awaitable[bytes]] | None = None
     reload: Callable[[], list[str]] = list
     listening: tuple[str, ...] = ()
     clock: Callable[[], float] = time.time
@@ -83,6 +85,7 @@ def endpoints() -> tuple[Endpoint, ...]:
         verify,
         logs,
         files,
+        pictures,
         providers,
         costs,
         publishing,
@@ -119,6 +122,7 @@ def make_app(parts: WebParts) -> web.Application:
     app[keys.METRICS] = parts.metrics
     app[keys.CLOCK] = parts.clock
     app[keys.WAKE_DELIVERY] = parts.wake_delivery
+    app[keys.PREVIEW] = parts.preview
     app[keys.RELOAD] = parts.reload
     app[keys.LISTENING] = parts.listening
     app[keys.DRAINING] = asyncio.Event()
@@ -127,6 +131,7 @@ def make_app(parts: WebParts) -> web.Application:
     middleware.set_up(app)
     receiver.set_up(app)
     logs.set_up(app)
+    pictures.set_up(app)
     diagnosis.set_up(app)
     pages.set_up(app)
     routes = endpoints()

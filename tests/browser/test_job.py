@@ -113,3 +113,20 @@ async def test_a_file_is_downloaded_and_delivered_again(daemon: Daemon, open_pag
         await expect(page.locator("#job-deliveries")).to_contain_text("delivered", timeout=60_000)
         await daemon.finished(job_id)
         assert (daemon.output_dir / job_id / "pytorch_lora_weights.safetensors").read_bytes() == content
+
+
+async def test_pictures_are_shown_before_they_are_delivered(daemon: Daemon, open_page: Open) -> None:
+    await daemon.post("/api/cloud/publishing/local/pause", {}, status=200)
+    job_id = await submit(daemon, **PICTURES)
+    async with open_page(daemon.url) as watched:
+        page = watched.page
+        await watched.goto(f"/jobs/{job_id}")
+        pictures = page.locator("#job-pictures img")
+        await expect(pictures).to_have_count(2, timeout=60_000)
+        await expect(page.locator("#job-deliveries")).to_contain_text("pending")
+        for place in range(2):
+            assert await pictures.nth(place).evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+        await watched.shot("job-pictures")
+        await page.get_by_role("button", name="Cancel the delivery to local").click()
+        await page.get_by_role("button", name="Cancel the delivery", exact=True).click()
+        await expect(page.locator("#job-deliveries")).to_contain_text("cancelled by you")
