@@ -1,4 +1,7 @@
-"""All benchmarks in one run. ``python -m bench [--rounds 3] [--seconds 3] [--only receiver,journal]``."""
+"""All benchmarks in one run.
+
+``python -m bench [--rounds 3] [--seconds 3] [--only receiver,journal,footprint,publish,downloads]``
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from pathlib import Path
 
 import msgspec
 
-from . import footprint, journal, publish, receiver, servers
+from . import downloads, footprint, journal, publish, receiver, servers
 from .report import Limit, Table, limits_table
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("footprint", "journal", "publish", "receiver")
+PARTS = ("footprint", "journal", "publish", "downloads", "receiver")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make bench", description="All benchmarks in one run.")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; figures are their medians")
     parser.add_argument("--seconds", type=float, default=3.0, help="of load for each number of connections")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to run, separated by commas")
@@ -58,6 +61,8 @@ def _measure(part: str, folder: Path, rounds: int, seconds: float) -> tuple[Tabl
         return journal.measure(folder, progress=progress)
     if part == "publish":
         return publish.measure(folder, progress=progress)
+    if part == "downloads":
+        return downloads.measure(folder, rounds=rounds, progress=progress)
     return footprint.measure(folder, progress=progress)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from . import output
 from .client import Client, job_path
 from .exits import ApiProblem, Failed, Unreachable
+from .moving import Moving, is_fetched, moving
 from .sse import Follower
 
 FINISHED = frozenset({"completed", "failed", "cancelled"})
@@ -75,30 +76,32 @@ def _listen(client: Client, job_id: str) -> threading.Event:
 class View(Protocol):
     """Shows a job while it moves."""
 
-    def show(self, job: dict[str, Any], loss: float | None) -> None: ...
+    def show(self, job: dict[str, Any], loss: float | None, moves: list[Moving]) -> None: ...
 
 
 class Lines:
-    """For pipes and files: a line when the status changes, and at every tenth of the way."""
+    """For pipes and files: a line when the status changes, and at every tenth of the way, also of each transfer."""
 
     def __init__(self) -> None:
         self._last: tuple[Any, ...] | None = None
 
-    def show(self, job: dict[str, Any], loss: float | None) -> None:
+    def show(self, job: dict[str, Any], loss: float | None, moves: list[Moving]) -> None:
         percent = (job.get("progress") or {}).get("percent")
         deliveries = tuple((d["destination"], d["status"]) for d in job["deliveries"])
-        mark = (job["status"], None if percent is None else int(percent // 10), deliveries)
+        tenths = tuple((move.what, move.done * 10 // move.total if move.total else None) for move in moves)
+        mark = (job["status"], None if percent is None else int(percent // 10), deliveries, tenths)
         if mark != self._last:
             self._last = mark
-            output.remark(f"{job['job_id']} {_status(job)}{_steps(job, loss)}")
+            bytes_moved = "".join(f"  {move.what} {move.text()}" for move in moves)
+            output.remark(f"{job['job_id']} {_status(job)}{_steps(job, loss)}{bytes_moved}")
 
 
 class Bar:
-    """For terminals: a rich progress bar."""
+    """For terminals: a rich progress bar for the training, and one for each transfer."""
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -109,8 +112,9 @@ class Bar:
             console=Console(stderr=True),
         )
         self._task = self.progress.add_task("…", total=None, steps="")
+        self._transfers: dict[str, TaskID] = {}
 
-    def show(self, job: dict[str, Any], loss: float | None) -> None:
+    def show(self, job: dict[str, Any], loss: float | None, moves: list[Moving]) -> None:
         percent = (job.get("progress") or {}).get("percent")
         if job["status"] == "completed":
             percent = 100
@@ -121,6 +125,16 @@ class Bar:
             completed=percent or 0,
             steps=output.clean(_steps(job, loss)),
         )
+        for what in self._transfers.keys() - {move.what for move in moves}:
+            task = self._transfers.pop(what)  # what is over is told by the job's own line
+            self.progress.remove_task(task)
+        for move in moves:
+            if move.what not in self._transfers:
+                self._transfers[move.what] = self.progress.add_task(
+                    output.clean(f"  {move.what}"), total=move.total, steps=""
+                )
+            task = self._transfers[move.what]
+            self.progress.update(task, total=move.total, completed=move.done, steps=output.clean(move.text()))
 
 
 def _status(job: dict[str, Any]) -> str:
@@ -152,7 +166,7 @@ def follow(client: Client, job_id: str, *, timeout: float | None = None, quiet: 
                 continue
             if view is None:  # not before the first answer: an unreachable daemon leaves no bar behind
                 view = _view(stack)
-            view.show(job, _loss(client, job))
+            view.show(job, _loss(client, job), moving(job, fetched=is_fetched(client, job)))
     return job
 
 

@@ -39,8 +39,7 @@ async def test_a_model_arrives_with_its_manifest(
         job_id = await complete(store, "abc", output)
         worker.wake()
         [delivery] = await ended(store, job_id)
-        staging = settings.output_dir / ".tunerd-staging"
-        await until(lambda: asyncio.to_thread(lambda: not staging.exists()))  # nothing is left behind
+        await nothing_staged(settings)
     folder = settings.output_dir / job_id
     assert (delivery.status, delivery.error, delivery.attempts) == ("delivered", None, 1)
     assert delivery.url == folder.as_uri()
@@ -261,6 +260,7 @@ async def test_redeliver_restores_a_spoiled_file_and_works_without_the_source(
         job_id = await complete(store, "abc", f"{server.url}/m.bin")
         worker.wake()
         await ended(store, job_id)
+        await nothing_staged(settings)
         file = settings.output_dir / job_id / "m.bin"
         file.write_bytes(b"spoiled")
         assert await store.deliveries.redeliver(job_id, None, now=1e10) == 1
@@ -274,6 +274,7 @@ async def test_redeliver_restores_a_spoiled_file_and_works_without_the_source(
         [delivery] = await ended(store, job_id)
         assert delivery.status == "delivered" and len(server.requests) == 2
         file.unlink()
+        await nothing_staged(settings)
         await store.deliveries.redeliver(job_id, None, now=1e10)
         worker.wake()
         [delivery] = await ended(store, job_id)
@@ -316,6 +317,12 @@ async def test_stop_is_quick_and_the_next_worker_resumes(
     assert delivery.status == "delivered"
     assert (settings.output_dir / job_id / "m.bin").read_bytes() == MODEL
     assert server.seen("/m.bin")[1]["Range"].startswith("bytes=")
+
+
+async def nothing_staged(settings: Settings) -> None:
+    """The last step of a run comes after its deliveries have ended: it throws away what was staged."""
+    staging = settings.output_dir / ".tunerd-staging"
+    await until(lambda: asyncio.to_thread(lambda: not staging.exists()))
 
 
 async def delivery_shows(store: Store, job_id: str, what: Callable[[Delivery], bool]) -> bool:
