@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from daemon.delivery.retrying import Backoff
 from daemon.delivery.workflow import DeliveryWorker
 from daemon.store.records import Job
 from daemon.store.store import Store
+from tests.conftest import skip_or_fail
 from tests.delivery.test_origins import Names
 from tests.support.fetching import fetcher_for
 from tests.support.outputs import OutputServer, output_server, settings_for
+from tests.support.swift import SwiftMissing, running_swift
 
 StartWorker = Callable[..., AbstractAsyncContextManager[DeliveryWorker]]
 
@@ -71,3 +73,12 @@ def start_worker(settings: Settings, store: Store, session: aiohttp.ClientSessio
 
 async def nothing_fresh(_job: Job) -> bytes | None:
     return None
+
+
+@pytest.fixture(scope="session")
+def swift_url() -> Iterator[str]:
+    try:
+        with running_swift() as url:
+            yield url
+    except SwiftMissing as missing:
+        skip_or_fail(str(missing))

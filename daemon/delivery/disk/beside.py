@@ -31,16 +31,18 @@ class _Manifest(msgspec.Struct):
 
 
 def still_there(folder: Folder, manifest: bytes | None) -> dict[str, Told]:
-    """What an earlier run unpacked according to its manifest, by archive, where nothing of it was changed since."""
+    """What a manifest tells of each archive: what was unpacked and is unchanged since, and what was refused."""
     found = {}
     try:
         for told in msgspec.json.decode(manifest or b"{}", type=_Manifest).unpacked:
-            if "folder" in told:
+            if "refused" in told:
+                found[str(told["archive"])] = told
+            elif "folder" in told:
                 entry = msgspec.convert(told, _Entry)
                 inside = folder.path / entry.folder
                 if all(hash_file(inside / file.name) == Fetched(file.bytes, file.sha256) for file in entry.files):
                     found[entry.archive] = told
-    except (msgspec.MsgspecError, TypeError):
+    except (msgspec.MsgspecError, TypeError, KeyError):
         return {}  # the user's own file of that name
     return found
 
@@ -48,7 +50,10 @@ def still_there(folder: Folder, manifest: bytes | None) -> dict[str, Told]:
 def unpack_all(
     folder: Folder, package: Package, kept: Mapping[str, Told], limits: Limits, check: Callable[[], None]
 ) -> list[Told]:
-    """Unpack what ``kept`` has not. An archive that is refused stays packed: it is delivered all the same."""
+    """Unpack what ``kept`` has not. What was refused is tried again: limits change.
+
+    An archive that is refused stays packed: it is delivered all the same.
+    """
     taken = {MANIFEST, *(file.name.casefold() for file in package.files)}
     told = []
     for file in package.files:
@@ -58,7 +63,7 @@ def unpack_all(
         while name.casefold() in taken:
             name += "-unpacked"
         taken.add(name.casefold())
-        if file.name in kept and kept[file.name]["folder"] == name:
+        if kept.get(file.name, {}).get("folder") == name:
             told.append(kept[file.name])
             continue
         try:

@@ -8,20 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import skip_or_fail
 from tests.delivery.destinations.counterparts import Bucket, Counterpart, Disk, Repos
 from tests.support.hub import Hub, running_hub
 from tests.support.moto import running_moto
-from tests.support.swift import ACCESS_KEY, SECRET_KEY, SwiftMissing, running_swift
-
-
-@pytest.fixture(scope="session")
-def swift_url() -> Iterator[str]:
-    try:
-        with running_swift() as url:
-            yield url
-    except SwiftMissing as missing:
-        skip_or_fail(str(missing))
+from tests.support.swift import ACCESS_KEY, SECRET_KEY
 
 
 @pytest.fixture(scope="session")
