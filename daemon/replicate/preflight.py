@@ -52,13 +52,14 @@ class Preflight:
         self._lock = asyncio.Lock()  # submits at once send one probe
         self._reached: dict[str, float] = {}  # base URL → when it led to us
 
-    async def check(self, base: str) -> str | None:
+    async def check(self, base: str, *, fresh: bool = False) -> str | None:
         """``None``: ``base`` leads to us; a text: that cannot be told from here, and why.
 
+        ``fresh``: send a probe even if the last one was a moment ago.
         Raises ``WebhookUrlInvalid`` where it certainly does not.
         """
         async with self._lock:
-            if 0 <= self._now() - self._reached.get(base, float("-inf")) < _FRESH_SECONDS:
+            if not fresh and 0 <= self._now() - self._reached.get(base, float("-inf")) < _FRESH_SECONDS:
                 return None
             doubt = await self._check(base)
             if doubt is None:

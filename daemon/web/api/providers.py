@@ -19,6 +19,7 @@ from ...errors import (
     TokenMissing,
     TokenNotStored,
     UnknownSetting,
+    WebhookUrlInvalid,
 )
 from ...replicate.token import validate
 from ..answers import json_answer, query_text, read_json
@@ -110,6 +111,13 @@ class Deleted(msgspec.Struct):
     success: bool
 
 
+class WebhookTested(msgspec.Struct):
+    """``ok``: a signed probe through the public URL reached this daemon; null: that cannot be told from here."""
+
+    ok: bool | None
+    detail: str
+
+
 class Version(msgspec.Struct):
     id: str
     created_at: str | None
@@ -191,6 +199,19 @@ async def list_versions(request: web.Request) -> web.Response:
     return json_answer(Versions(found, override or (found[0].id if found else None)))
 
 
+async def test_webhook(request: web.Request) -> web.Response:
+    base = request.app[keys.EFFECTIVE].webhook_url
+    if base is None:
+        return json_answer(WebhookTested(False, "No webhook URL is set."))
+    try:
+        doubt = await request.app[keys.PREFLIGHT].check(base, fresh=True)
+    except WebhookUrlInvalid as refused:
+        return json_answer(WebhookTested(False, refused.detail))
+    if doubt is not None:
+        return json_answer(WebhookTested(None, doubt))
+    return json_answer(WebhookTested(True, f"A signed probe through {base} came back to this daemon."))
+
+
 _BASE = "/api/cloud/providers/replicate"
 _SETTINGS = {200: Answer("The settings in force", ProviderSettings)}
 _PUT_ERRORS = (InvalidRequest, UnknownSetting, InvalidSetting, SettingPinned)
@@ -235,6 +256,13 @@ ENDPOINTS = (
         "Delete the saved token",
         {200: Answer("Deleted", Deleted)},
         errors=(TokenNotStored,),
+    ),
+    Endpoint(
+        "POST",
+        f"{_BASE}/webhook/test",
+        test_webhook,
+        "Whether the webhook URL leads here",
+        {200: Answer("What a signed probe through the public URL found; no event is stored", WebhookTested)},
     ),
     Endpoint(
         "GET",

@@ -11,12 +11,14 @@ from aiohttp import web
 from ... import keys
 from ...core.options import OptionType
 from ...errors import NotFound
-from ..api.publishing import DestinationView, publishing_view
+from ...store.records import DestinationConfig
+from ..api.publishing import MAX_CONCURRENCY, DestinationView, publishing_view
 from ..endpoint import Answer, Endpoint
-from .forms import FormField, option_fields
+from .forms import option_fields
 from .rendering import page
 
 PATH = "/publishing"
+DEFAULT_AT_ONCE = DestinationConfig("", "", {}).concurrency
 LABELS = {"local": "Local folder", "huggingface": "Hugging Face Hub", "s3": "S3 bucket"}
 
 
@@ -28,6 +30,7 @@ class Card(msgspec.Struct, frozen=True):
     label: str
     path: str
     facts: list[tuple[str, str]]
+    paused: bool
 
 
 def destination_path(name: str) -> str:
@@ -51,7 +54,8 @@ async def new_page(request: web.Request) -> web.Response:
         raise NotFound(f"There is no type of destination {name!r}.")
     there = {one.name for one in (await publishing_view(request)).destinations}
     suggested = next(free for free in _names(name) if free not in there)
-    return await _form(request, kind, suggested, option_fields(kind, {}, frozenset()), is_new=True)
+    new = DestinationView(suggested, kind.name, {}, [], paused=False, concurrency=DEFAULT_AT_ONCE)
+    return await _form(request, kind, new, is_new=True)
 
 
 async def destination_page(request: web.Request) -> web.Response:
@@ -59,23 +63,29 @@ async def destination_page(request: web.Request) -> web.Response:
     for one in (await publishing_view(request)).destinations:
         kind = request.app[keys.DESTINATION_TYPES].get(one.type)
         if one.name == name and kind is not None:
-            fields = option_fields(kind, one.options, frozenset(one.secrets))
-            return await _form(request, kind, name, fields, is_new=False)
+            return await _form(request, kind, one, is_new=False)
     raise NotFound(f"There is no destination {name!r}.")
 
 
-async def _form(
-    request: web.Request, kind: OptionType, name: str, fields: list[FormField], *, is_new: bool
-) -> web.Response:
-    context = {"kind": kind.name, "label": _label(kind.name), "about": kind.description, "name": name}
-    return await page(request, "destination.html", {**context, "fields": fields, "is_new": is_new}, here=PATH)
+async def _form(request: web.Request, kind: OptionType, one: DestinationView, *, is_new: bool) -> web.Response:
+    context = {
+        "kind": kind.name,
+        "label": _label(kind.name),
+        "about": kind.description,
+        "name": one.name,
+        "fields": option_fields(kind, one.options, frozenset(one.secrets)),
+        "at_once": one.concurrency,
+        "most_at_once": MAX_CONCURRENCY,
+        "is_new": is_new,
+    }
+    return await page(request, "destination.html", context, here=PATH)
 
 
 def _card(one: DestinationView, kind: OptionType | None) -> Card:
     titles = {} if kind is None else {name: field.title for name, field in kind.fields.items()}
     facts = [(titles.get(name, name), _shown(value)) for name, value in one.options.items() if value not in (None, "")]
     facts += [(titles.get(name, name), "stored, not shown") for name in one.secrets]
-    return Card(one.name, one.type, _label(one.type), destination_path(one.name), facts)
+    return Card(one.name, one.type, _label(one.type), destination_path(one.name), facts, one.paused)
 
 
 def _shown(value: Any) -> str:

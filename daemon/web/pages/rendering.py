@@ -43,6 +43,7 @@ NAVIGATION = (
     NavItem("/publishing", "Publishing", "publishing"),
     NavItem("/events", "Events", "events"),
     NavItem("/settings", "Settings", "settings"),
+    NavItem("/health", "Health", "health"),
 )
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from ... import config, keys
 from ...core.costs import PRICES_AS_OF
 from ...replicate.webhook_secret import SecretState
+from ..allowlist import ALLOWLIST
 from ..api.costs import cost_limit_view, prices
 from ..api.providers import settings_view
 from ..endpoint import Answer, Endpoint
@@ -41,7 +42,9 @@ async def settings_page(request: web.Request) -> web.Response:
         "share": limit_share(limit),
         "hardware": list(prices().values()),
         "prices_as_of": PRICES_AS_OF,
-        "rejected": [(one.address, one.count, rfc3339(one.last_at)) for one in rejected],
+        "rejected": [(one.address, one.count, rfc3339(one.last_at), one.path) for one in rejected],
+        "feed": app[ALLOWLIST].feed.state,
+        "feed_at": rfc3339(app[ALLOWLIST].feed.state.checked_at),
         "in_force": _in_force(request),
         "listening": app[keys.LISTENING],
     }

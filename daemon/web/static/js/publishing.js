@@ -12,13 +12,14 @@ async function listed() {
 }
 
 async function save(form) {
-  const { name, type, options = {}, remove = {} } = bodyOf(form);
+  const { name, type, concurrency, options = {}, remove = {} } = bodyOf(form);
   for (const [key, wanted] of Object.entries(remove)) if (wanted) options[key] = null;
   const list = await listed();
   if (list === null) return;
   const place = list.findIndex((one) => one.name === form.dataset.destinationForm);
-  if (place < 0) list.push({ name, type, options });
-  else list[place] = { ...list[place], name, type, options };
+  const entry = { ...(list[place] ?? {}), name, type, concurrency, options };
+  if (place < 0) list.push(entry);
+  else list[place] = entry;
   if (await order("PUT", API, { destinations: list }, form)) location.assign("/publishing");
 }
 
