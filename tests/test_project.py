@@ -24,7 +24,7 @@ HELP_BLOCK = re.compile(r"<!-- help: (.+?) -->\n+```text\n(.*?)```\n+<!-- /help 
 
 def commands(document: str) -> list[str]:
     """The lines of a document's console blocks, without their comments."""
-    blocks = re.findall(r"```console\n(.*?)```", document, re.DOTALL)
+    blocks = re.findall(r"```console\n(.*?)```", document.replace("\\\n", " "), re.DOTALL)
     return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
 
 
@@ -70,6 +70,21 @@ def test_the_table_of_settings_is_the_program_s() -> None:
         default = by_variable[name].default
         text = default[0] if isinstance(default, tuple) else f"{default:g}" if isinstance(default, float) else default
         assert shown[name].strip("`") == str(text)
+
+
+# What the page that this project implements promises answers to, in its words.
+PROMISED = ("REPLICATE_API_TOKEN not set", "Invalid token", "queued", "out of memory", "No webhook events", "a proxy")
+
+
+@pytest.mark.parametrize("words", PROMISED)
+def test_troubleshooting_answers_what_was_promised(words: str) -> None:
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if line.startswith("## ") and words in line]
+
+
+def test_every_document_is_found_from_the_readme() -> None:
+    for document in ROOT.glob("docs/*.md"):
+        assert f"(docs/{document.name})" in README, f"link {document.name}"
 
 
 def pinned(name: str) -> dict[str, str]:

@@ -177,7 +177,7 @@ FIELDS: Mapping[str, str] = {
     "period_end": "When it ends",
     "unknown": "Which figure is missing, and what to do about it",
     # the process
-    "checked_at": "When it was checked, in unix seconds",
+    "Health.checked_at": "When these checks were made, in unix seconds",
     "Check.title": "What was checked",
     "fix": "What to do about it",
     "pid": "The process",

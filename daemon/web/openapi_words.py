@@ -39,6 +39,7 @@ TAGS: Mapping[str, str] = {
     "metrics": "For Prometheus",
     "openapi": "This document",
     "deliveries": "Deliveries of all jobs: those that failed, and trying them again",
+    "allowlist": "The IP rule: ranges, verdicts, whom it turned away",
     "diagnosis": "What can be wrong, checked, each with its fix",
     "verify": "An event's signature, checked again",
     "files": "Files that were delivered to this machine",
