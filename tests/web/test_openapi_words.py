@@ -43,7 +43,8 @@ def test_groups_and_parameters_are_explained(document: Any) -> None:
         for operation in methods.values():
             for parameter in operation.get("parameters", ()):
                 assert len(parameter["description"]) > 2, (path, parameter["name"])
-                assert parameter["in"] != "path" or parameter["name"] in PATH_PARAMETERS, path
+                ours = parameter["in"] == "path" and operation["tags"] != ["pages"]
+                assert not ours or parameter["name"] in PATH_PARAMETERS, path
 
 
 def test_examples_are_what_the_schema_says(document: Any) -> None:
