@@ -19,6 +19,8 @@ from .delivery.checking import check_destination
 from .delivery.destinations.base import types as destination_types
 from .errors import Misconfigured
 from .metrics import Metrics
+from .notify.sender import Sender
+from .notify.watch import Watch
 from .reloading import Reloader
 from .replicate.client import ReplicateClient
 from .replicate.feeds import StatusFeed
@@ -122,6 +124,9 @@ async def open_parts(
             background |= {"reconcile": reconciler.run, "delivery": worker.watch}
             hooks.append(lambda: setattr(reconciler, "interval", settings.reconcile_seconds))
             background["delivery wake-up"] = lambda: _wake_on_events(store, worker)
+            sender = await stack.enter_async_context(Sender(store, clock=time.time, metrics=metrics))
+            watch = Watch(store, effective, settings, clock=time.time)
+            background |= {"notifications": sender.run, "alerts": watch.run}
             background["housekeeping"] = store.housekeeper(kept_days(settings), time.time).run
             wake_delivery, preview = worker.wake, worker.preview
         served = make_app(

@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     downloads: int
     download_connections: int
     download_mib_per_second: float
+    expiry_alert_minutes: float
     max_body_mib: int
     reconcile_seconds: float
     status_url: str
@@ -109,6 +110,8 @@ def _options(environ: Mapping[str, str]) -> dict[str, Option]:
         "download_connections": Option("TUNERD_DOWNLOAD_CONNECTIONS", parsing.integer(1, 32), 8),
         # Of all downloads together; 0 = no limit.
         "download_mib_per_second": Option("TUNERD_DOWNLOAD_MIB_PER_SECOND", parsing.number(0, 1e6), 0.0),
+        # An output lives for an hour: an alert in its last quarter leaves time to act, and a slow line time to deliver.
+        "expiry_alert_minutes": Option("TUNERD_EXPIRY_ALERT_MINUTES", parsing.number(0, 1440), 15.0),
         "max_body_mib": Option("TUNERD_MAX_BODY_MIB", parsing.integer(1, 1024), 32),
         "reconcile_seconds": Option("TUNERD_RECONCILE_SECONDS", parsing.number(0.05, 86_400), 30.0),
         "status_url": Option("TUNERD_STATUS_URL", parsing.http_url, "https://www.replicatestatus.com/api/v1/summary"),

@@ -42,6 +42,8 @@ OTHER = "other"
 API_RESULTS = ("ok", "not_found", "throttled", "refused", "lost", "unreachable")
 # news: the API told what no webhook had. same: nothing new. not_shown: the API does not show the job now.
 FINDINGS = ("news", "same", "not_shown", "failed")
+# taken: the endpoint has it. refused: tried again later. given_up: after the last attempt.
+NOTIFICATION_OUTCOMES = ("taken", "refused", "given_up")
 DELIVERY_OUTCOMES = ("delivered", "failed")
 DESTINATION_TYPES = ("local", "huggingface", "s3")
 
@@ -133,6 +135,13 @@ class Metrics:
             "Bytes put at a destination, by its type.",
             ["type"],
             *((kind,) for kind in DESTINATION_TYPES),
+        )
+
+        self.notifications = self._counter(
+            "tunerd_notifications",
+            "Attempts to send an outgoing webhook, by outcome.",
+            ["outcome"],
+            *((outcome,) for outcome in NOTIFICATION_OUTCOMES),
         )
 
     def api_call(self, path: str, result: str, seconds: float) -> None:

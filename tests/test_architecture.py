@@ -25,6 +25,7 @@ ROOMS = {
     "store": BELOW_STORE,
     "replicate": BELOW_STORE | {"store"},
     "delivery": BELOW_STORE | {"store", "replicate"},
+    "notify": BELOW_STORE | {"store"},
     "keys": BELOW_STORE | {"store", "replicate", "web"},  # for the type checker only: it imports none of them
     "checks": BELOW_STORE | {"store", "replicate", "ownership", "systemd"},
     "web": BELOW_STORE | {"store", "replicate", "keys", "checks", "logs"},  # never delivery: they meet in the store
@@ -34,7 +35,7 @@ ROOMS = {
     "listeners": LEAVES | {"systemd"},
     "deploy": LEAVES,
     "reloading": LEAVES | {"config"},
-    "app": BELOW_STORE | {"store", "replicate", "delivery", "keys", "web", "logs", "reloading"},
+    "app": BELOW_STORE | {"store", "replicate", "delivery", "notify", "keys", "web", "logs", "reloading"},
     "serve": BELOW_STORE | {"app", "web", "logs", "systemd", "listeners", "ownership", "keys"},
     # Commands on the stored data work on the store itself, with or without a daemon.
     "cli": {*BELOW_STORE, "serve", "app", "sandbox", "logs", "ownership", "store", "replicate", "deploy"},

@@ -34,6 +34,8 @@ COMMANDS = (
     ("redeliver", "jobs:redeliver", _JOBS, "Deliver a finished job's files again."),
     ("deliveries", "deliveries:deliveries", _RESULTS, "List deliveries of all jobs, or try the failed ones again."),
     ("destinations", "destinations:app", _RESULTS, "Show where results go; pause a destination, let it go on."),
+    ("alerts", "notifications:alerts", _RESULTS, "Show what needs attention now."),
+    ("notifications", "notifications:app", _RESULTS, "Show and change who is told of what happens here."),
     ("tail", "tail:tail", _EVENTS, "Print events as they arrive, from the durable journal."),
     ("events", "events:app", _EVENTS, "Show, verify, export, replay and rebuild the journal."),
     ("allowlist", "allowlist:app", _EVENTS, "Show the addresses that webhooks may come from, and explain a verdict."),

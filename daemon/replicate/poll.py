@@ -38,8 +38,13 @@ def _known_output(job: Job, output: bytes) -> bool:
         return False
 
 
-async def append_answer(journal: Journal, body: bytes, prediction: Prediction, *, now: float) -> Appended:
-    """Store an answer. The same body again is a duplicate: its id is made from it. Raises ``NotReady``."""
+async def append_answer(
+    journal: Journal, body: bytes, prediction: Prediction, *, now: float, missed: bool = False
+) -> Appended:
+    """Store an answer. The same body again is a duplicate: its id is made from it. Raises ``NotReady``.
+
+    ``missed``: a webhook should have brought what it tells.
+    """
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
     event = IncomingEvent(
         webhook_id=f"poll_{prediction.id}_{digest}",
@@ -50,5 +55,6 @@ async def append_answer(journal: Journal, body: bytes, prediction: Prediction, *
         source="poll",
         source_ip=None,
         verified=True,  # asked for over TLS at the provider's own address
+        missed=missed,
     )
     return await journal.append(event, prediction)

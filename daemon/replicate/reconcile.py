@@ -145,7 +145,9 @@ class Reconciler:
         current = await self._store.jobs.get(job.job_id) or job  # a webhook may have come while we waited
         news = brings_news(current, prediction)
         if news:
-            appended = await append_answer(self._store.journal, body, prediction, now=self._now())
+            # Without a webhook URL it is the API that tells, and nothing was missed.
+            missed = prediction.webhook is not None
+            appended = await append_answer(self._store.journal, body, prediction, now=self._now(), missed=missed)
             news = not appended.duplicate
             log.info("reconcile.news", job_id=job.job_id, provider_job_id=prediction.id, kind=appended.kind.value)
         self._findings.labels("news" if news else "same").inc()

@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 _ONE = sa.select(secrets.c.ciphertext).where(secrets.c.name == sa.bindparam("name"))
 
 
+def endpoint_url(endpoint: str) -> str:
+    """Under which name a notification endpoint's URL is kept: chat services put a credential into it."""
+    return f"notification:{endpoint}:url"
+
+
+def endpoint_secret(endpoint: str) -> str:
+    """Under which name a notification endpoint's signing secret is kept."""
+    return f"notification:{endpoint}:secret"
+
+
 def destination_secret(destination: str, option: str) -> str:
     """Under which name a destination's secret option is kept."""
     return f"destination:{destination}:{option}"

@@ -28,6 +28,7 @@ from . import address, health, metrics, middleware, openapi, pages, receiver
 from .answers import API_BODY_BYTES
 from .api import (
     allowlist,
+    alerts,
     costs,
     deliveries,
     diagnosis,
@@ -36,6 +37,7 @@ from .api import (
     jobs,
     logs,
     pictures,
+    notifications,
     process,
     providers,
     publishing,
@@ -80,6 +82,8 @@ def endpoints() -> tuple[Endpoint, ...]:
     groups = (
         jobs,
         deliveries,
+        alerts,
+        notifications,
         submit,
         events,
         verify,

@@ -20,6 +20,7 @@ from ..core.spend import LimitState, limit_state, spent_usd
 from ..errors import NotReady
 from ..metrics import DESTINATION_TYPES
 from ..store.overview import Overview
+from .alerts import AlertKind, current_alerts
 from .endpoint import Answer, Endpoint
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -38,6 +39,7 @@ class Snapshot(Collector):
         self.overview: Overview | None = None
         self.spent: dict[str, float] = {}  # USD by period
         self.limit: LimitState | None = None
+        self.alerts: dict[AlertKind, int] = {}
         self.disks: dict[str, tuple[int, int]] = {}  # folder → bytes free, bytes in all
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -47,6 +49,10 @@ class Snapshot(Collector):
         if self.overview is not None:
             yield from _job_figures(self.overview, self.now)
             yield from _delivery_figures(self.overview, self.now)
+        alerts = GaugeMetricFamily("tunerd_alerts", "What needs attention, as GET /api/cloud/alerts.", labels=["kind"])
+        for kind, count in self.alerts.items():
+            alerts.add_metric([kind.value], count)
+        yield alerts
         yield from self._money()
 
     def _disk_figures(self) -> Iterator[GaugeMetricFamily]:
@@ -152,6 +158,8 @@ def _disk(path: Path) -> tuple[int, int]:
 async def _read_store(app: web.Application, snapshot: Snapshot) -> None:
     store, limit = app[keys.STORE], app[keys.EFFECTIVE].cost_limit()
     snapshot.overview = await store.overview()
+    found = await current_alerts(store, app[keys.EFFECTIVE], app[keys.SETTINGS], snapshot.now)
+    snapshot.alerts = found.counts
     for period in PERIODS:
         ledger = await store.spending.ledger(since=period_start(snapshot.now, period, limit.zone))
         snapshot.spent[period] = spent_usd(ledger, limit.assumed_hardware)

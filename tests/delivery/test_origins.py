@@ -7,8 +7,9 @@ import socket
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from daemon.core.public import is_public
 from daemon.delivery.errors import Permanent
-from daemon.delivery.origins import Origins, PublicResolver, is_public
+from daemon.delivery.origins import Origins, PublicResolver
 
 ORIGINS = Origins("http://127.0.0.1:9000", ("https://files.example.com", "http://[::1]:8080"))
 PUBLIC = Origins("https://api.replicate.com", ())
