@@ -27,8 +27,8 @@ from ..store.store import Store
 from . import address, health, metrics, middleware, openapi, pages, receiver
 from .answers import API_BODY_BYTES
 from .api import (
-    allowlist,
     alerts,
+    allowlist,
     costs,
     deliveries,
     diagnosis,
@@ -36,8 +36,8 @@ from .api import (
     files,
     jobs,
     logs,
-    pictures,
     notifications,
+    pictures,
     process,
     providers,
     publishing,
