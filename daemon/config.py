@@ -84,8 +84,16 @@ class Option(msgspec.Struct, frozen=True):
     secret: bool = False  # the value is not shown in an error
 
 
+def _home(environ: Mapping[str, str]) -> Path:
+    """The user's home; a number without a name, as containers run programs, has none."""
+    try:
+        return Path(environ.get("HOME") or "~").expanduser()
+    except RuntimeError:
+        return Path("/nonexistent")
+
+
 def _options(environ: Mapping[str, str]) -> dict[str, Option]:
-    home = Path(environ.get("HOME") or "~").expanduser()
+    home = _home(environ)
     state = environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd may give several, joined by ":"
     data_dir = Path(state) if state else home / ".local/share/tunerd"
     path = lambda value: parsing.path(value, home)  # noqa: E731 - one place, one line
@@ -227,7 +235,7 @@ def _refuse_unknown_variables(environ: Mapping[str, str], options: Mapping[str, 
 
 
 def _read_file(explicit: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, dict[str, Any]]:
-    home = Path(environ.get("HOME") or "~").expanduser()
+    home = _home(environ)
     named = explicit or (Path(environ["TUNERD_CONFIG"]) if environ.get("TUNERD_CONFIG") else None)
     if named is not None:
         candidates, must_exist = [named], True

@@ -155,3 +155,22 @@ def test_a_named_file_must_be_there_and_be_toml(environ: dict[str, str], tmp_pat
 
 def test_a_home_that_is_none(environ: dict[str, str]) -> None:
     assert load_settings(environ={"HOME": "/dev/null"}).role == "all"
+
+
+def test_a_user_without_name_and_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)  # nobody has it
+    settings = load_settings(environ={"TUNERD_DATA_DIR": "/data"})
+    assert settings.data_dir == Path("/data") and settings.output_dir.is_absolute()
+
+
+def test_credentials_of_the_service_manager(tmp_path: Path) -> None:
+    (tmp_path / "tunerd.admin_token").write_text("from-a-credential\n")
+    (tmp_path / "tunerd.replicate_api_token").write_text("r8_of_credential")
+    given = {"HOME": "/nowhere", "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    settings = load_settings(environ=given)
+    assert (settings.admin_token, settings.pinned("admin_token")) == ("from-a-credential", "file")
+    assert load_settings(environ=given | {"REPLICATE_API_TOKEN": "r8_other"}).replicate_api_token == "r8_other"
+    (tmp_path / "tunerd.webhook_secret").write_text("whsec_!")
+    with pytest.raises(Misconfigured, match=r"credential tunerd\.webhook_secret: \(not shown"):
+        load_settings(environ=given)
