@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from .config import Settings
+from .core.options import Checked
 from .delivery.checking import check_destination
 from .delivery.destinations.base import types as destination_types
 from .errors import Misconfigured
@@ -32,7 +33,7 @@ from .replicate.token import TokenSource
 from .replicate.webhook_secret import WebhookSecrets
 from .store.care.housekeeping import kept_days
 from .store.effective import EffectiveSettings
-from .store.records import Job
+from .store.records import DestinationConfig, Job
 from .store.store import Store
 from .web.application import WebParts, drain, make_app, settings_changed
 
@@ -143,7 +144,7 @@ async def open_parts(
                 ranges_feed=ranges_feed,
                 status_feed=status_feed,
                 destination_types=destination_types(),
-                check_destination=lambda config: check_destination(config, store, settings),
+                check_destination=destination_check(store, settings),
                 checks={"store": store.ping, "webhook_secret": lambda: _secret_known(secrets)},
                 wake_delivery=wake_delivery,
                 preview=preview,
@@ -154,6 +155,11 @@ async def open_parts(
         )
         hooks.append(lambda: settings_changed(served))
         yield Parts(web=served, background=background, reload=reloader.reload, alive=store.ping)
+
+
+def destination_check(store: Store, settings: Settings) -> Callable[[DestinationConfig], Awaitable[Checked]]:
+    """Could a delivery be put there?"""
+    return lambda config: check_destination(config, store, settings)
 
 
 def _delivery(

@@ -38,7 +38,7 @@ ROOMS = {
     "app": BELOW_STORE | {"store", "replicate", "delivery", "notify", "keys", "web", "logs", "reloading"},
     "serve": BELOW_STORE | {"app", "web", "logs", "systemd", "listeners", "ownership", "keys"},
     # Commands on the stored data work on the store itself, with or without a daemon.
-    "cli": {*BELOW_STORE, "serve", "app", "sandbox", "logs", "ownership", "store", "replicate", "deploy"},
+    "cli": {*BELOW_STORE, "serve", "app", "sandbox", "logs", "ownership", "store", "replicate", "checks", "deploy"},
     "__main__": {"cli"},
     "__init__": set[str](),
 }

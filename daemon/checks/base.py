@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import aiohttp
@@ -16,6 +16,7 @@ from ..core.options import Checked
 from ..errors import TunerdError
 from ..replicate.client import ReplicateClient
 from ..replicate.feeds import StatusFeed
+from ..replicate.ip_ranges import RangesFeed
 from ..replicate.preflight import Preflight
 from ..replicate.token import TokenSource
 from ..replicate.webhook_secret import WebhookSecrets
@@ -70,10 +71,12 @@ class Surroundings:
     preflight: Preflight
     check_destination: Callable[[DestinationConfig], Awaitable[Checked]]
     now: Callable[[], float]
+    feed: RangesFeed | None = None
+    rejections: Callable[[], list[tuple[str, int]]] = list  # address and requests, newest first
     listening: tuple[str, ...] = ()
     running: bool = True
     database_problem: str | None = None  # why ``store`` is an empty stand-in
-    notes: dict[str, str] = field(default_factory=dict)
+    database_absent: bool = False  # there is none yet: ``store`` is a stand-in, too
 
 
 Look = Callable[[Surroundings], Awaitable[Result]]

@@ -44,6 +44,8 @@ def _free(folder: Path) -> int:
 async def database(here: Surroundings) -> Result:
     if here.database_problem is not None:
         return Result("fail", here.database_problem, "docs/operations.md; `tunerd events verify --local` looks inside.")
+    if here.database_absent:
+        return Result("ok", "There is none yet; the first start makes it.")
     try:
         await here.store.ping()
         overview = await here.store.overview()

@@ -24,6 +24,7 @@ COMMANDS = (
     ("tunnel", "tunnel:tunnel", _DAEMON, "Start a tunnel and set its public URL as the webhook URL."),
     ("demo", "demo:demo", _DAEMON, "Show the whole loop: sandbox, daemon, one training, its file."),
     ("sandbox", "sandbox:sandbox", _DAEMON, "Run a simulated Replicate that a daemon can be pointed at."),
+    ("doctor", "doctor:doctor", _DAEMON, "Check everything that can be wrong, and say what to do about it."),
     ("version", "version:version", _DAEMON, "Print the version."),
     ("submit", "submit:submit", _JOBS, "Submit a training, or a prediction of any Replicate model."),
     ("jobs", "jobs:jobs", _JOBS, "List the jobs, newest first."),

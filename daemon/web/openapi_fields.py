@@ -194,7 +194,7 @@ FIELDS: Mapping[str, str] = {
     "scopes": "Regions",
     "ranges": "Networks in force",
     "Feed.fetched_at": "When this content came",
-    "Feed.checked_at": "When it was last asked for",
+    "Feed.checked_at": "When the feed last said that this is the newest",
     "age_seconds": "Since the feed last said that they are the newest",
     "Feed.error": "Why the last attempt failed; the last good list stays in force",
     "alarm": "A list that waits to be accepted, as it is quite another one",

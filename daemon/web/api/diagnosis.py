@@ -12,6 +12,7 @@ from ...checks.base import Health, Surroundings
 from ...errors import InvalidRequest
 from ..answers import json_answer, query_choice
 from ..endpoint import Answer, Endpoint, Param
+from ..rejected import REJECTED
 
 KEPT_SECONDS = 60.0  # several pages, or one that reloads, ask Replicate and the destinations once
 
@@ -47,7 +48,7 @@ async def get_health(request: web.Request) -> web.Response:
 
 
 def set_up(app: web.Application) -> None:
-    listening = app[keys.LISTENING]
+    listening, rejected = app[keys.LISTENING], app[REJECTED]
     app[DIAGNOSIS] = Diagnosis(
         Surroundings(
             settings=app[keys.SETTINGS],
@@ -61,6 +62,8 @@ def set_up(app: web.Application) -> None:
             preflight=app[keys.PREFLIGHT],
             check_destination=app[keys.CHECK_DESTINATION],
             now=app[keys.CLOCK],
+            feed=app[keys.RANGES_FEED],
+            rejections=lambda: [(one.address, one.count) for one in rejected.lately(app[keys.CLOCK]())],
             listening=tuple(listening),
         )
     )

@@ -76,10 +76,12 @@ async def _webhooks(request: web.Request) -> list[Notice]:
 
 def _rejected(request: web.Request) -> list[Notice]:
     lately = request.app[REJECTED].lately(request.app[keys.CLOCK]())
-    if not lately or not request.app[keys.EFFECTIVE].webhook_allowed_ips:
+    effective = request.app[keys.EFFECTIVE]
+    if not lately or (effective.webhook_ip_mode == "off" and not effective.webhook_allowed_ips):
         return []
     count = sum(one.count for one in lately)
     named = ", ".join(one.address for one in lately[:NAMED]) + (" and others" if len(lately) > NAMED else "")
     requests = "1 request" if count == 1 else f"{count} requests"
     detail = "If they are Replicate's, add the addresses to the allowlist; else nothing needs to be done."
-    return [Notice("warn", f"The allowlist rejected {requests} from {named}", detail)]
+    verb = "would have rejected" if effective.webhook_ip_mode == "log-only" else "rejected"
+    return [Notice("warn", f"The allowlist {verb} {requests} from {named}", detail)]
