@@ -7,7 +7,7 @@ ARGS ?=
 WORKERS ?= $(if $(ARGS),0,2)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run setup test test-all check format bench constraints clean
+.PHONY: help demo run setup test test-all check format bench screenshots constraints clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -47,6 +47,9 @@ format: $(VENV)/.development ## put the code into its format, mend what can be m
 
 bench: $(VENV)/.development ## the benchmarks beside their peers; fails where a limit is missed
 	@$(BIN)/python -m bench $(ARGS)
+
+screenshots: $(VENV)/.development ## the README's picture, of a simulated training in Chromium
+	@$(BIN)/python -m scripts.screenshots
 
 constraints: ## write the pinned dependencies anew (needs uv)
 	@scripts/constraints.sh

@@ -15,20 +15,11 @@ from playwright.async_api import Browser, async_playwright
 from daemon.sandbox.server import Sandbox
 from tests.conftest import system_program
 from tests.e2e.conftest import wired_daemon
-from tests.support.browser import ARTIFACTS, Watched, watched_page
+from tests.support.browser import ARTIFACTS, OPTIONS, Watched, watched_page
 from tests.support.daemon import Daemon
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "node_modules/axe-core/axe.min.js"
-OPTIONS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP tuner.test 127.0.0.1",
-]
 SLOW_RUN = 2  # of the sandbox: a run takes four seconds, long enough to be seen moving
 
 

@@ -74,7 +74,7 @@ export class Plot {
       cursor: { sync: { key: "steps" }, drag: { x: true, y: false }, points: { size: 6 } },
       legend: { live: true },
       scales: { x: { time: false }, y: { distr: logScale ? 3 : 1 } },
-      axes: [{ ...axis }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : words(tick))) }],
+      axes: [{ ...axis, size: 34 }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : words(tick))) }],
       series: [{ label: "Step" }, ...behind, ...curves.map((curve) => line_of(curve, "", 2))],
       hooks: { setSelect: [(u) => this.select(u)] },
     }, data, this.box);
