@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from . import parsing
+from .core.stores import output_origins
 from .core.versions import version
 from .errors import Misconfigured
 
@@ -113,7 +114,7 @@ def _options(environ: Mapping[str, str]) -> dict[str, Option]:
         "webhook_require_signature": Option("TUNERD_WEBHOOK_REQUIRE_SIGNATURE", parsing.boolean, True),
         # Requests a second from one address, sustained; 0 = no limit. A few hundred jobs send about 600.
         "webhook_rate_per_second": Option("TUNERD_WEBHOOK_RATE_PER_SECOND", parsing.integer(0, 1_000_000), 1000),
-        "output_origins": Option("TUNERD_OUTPUT_ORIGINS", parsing.origins, ()),
+        "output_origins": Option("TUNERD_OUTPUT_ORIGINS", output_origins, ()),
         "downloads": Option("TUNERD_DOWNLOADS", parsing.integer(1, 64), 4),
         "download_connections": Option("TUNERD_DOWNLOAD_CONNECTIONS", parsing.integer(1, 32), 8),
         # Of all downloads together; 0 = no limit.

@@ -14,7 +14,9 @@ from urllib.parse import unquote
 import msgspec
 
 # file: is in the list so that it is refused with a reason by whoever fetches, and not taken for a text.
-_ADDRESS = re.compile(r"(?:https?://|file:/)\S+|data:[\w.+-]*(?:/[\w.+-]+)?(?:;[^\s,]*)?,\S*", re.ASCII | re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"(?:https?://|hf://|s3://|file:/)\S+|data:[\w.+-]*(?:/[\w.+-]+)?(?:;[^\s,]*)?,\S*", re.ASCII | re.IGNORECASE
+)
 
 # Nothing real is deeper; what is deeper is not looked at.
 MAX_DEPTH = 64

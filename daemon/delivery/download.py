@@ -63,7 +63,7 @@ class Download:
                 first = self._plan()
             await self._threads.start(room.check, part)
             moved = final != url
-            async with self._along(), asyncio.TaskGroup() as group:
+            async with along(self._threads, part), asyncio.TaskGroup() as group:
                 self._working = min(self._connections, 1 + len(self._todo))
                 group.create_task(self._work(final, moved, reply, first))
                 for _ in range(self._working - 1):
@@ -194,16 +194,16 @@ class Download:
                 piece.at += filled
         return filled
 
-    @asynccontextmanager
-    async def _along(self) -> AsyncIterator[None]:
-        """Hashing and syncing, in threads of their own, from before the first byte to after the last."""
-        part = self._part
-        part.start()
-        along = self._threads.start(part.hash_along), self._threads.start(part.sync_along)
-        whole = False
-        try:
-            yield
-            whole = True
-        finally:
-            part.end(whole=whole)
-            await ended(*along)
+
+@asynccontextmanager
+async def along(threads: Threads, part: Part) -> AsyncIterator[None]:
+    """Hashing and syncing, in threads of their own, from before the first byte to after the last."""
+    part.start()
+    running = threads.start(part.hash_along), threads.start(part.sync_along)
+    whole = False
+    try:
+        yield
+        whole = True
+    finally:
+        part.end(whole=whole)
+        await ended(*running)

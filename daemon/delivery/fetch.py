@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from http import HTTPStatus
@@ -14,12 +15,15 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from .data_uri import decode_data, is_data, write_data
-from .download import Anew, Download
+from .download import Anew, Download, along
 from .errors import Permanent, Retry
 from .limits import Limits, Room, Throttle
 from .opening import Opener, TokenSource
 from .origins import Origins, PublicResolver
 from .staging import Fetched, Part
+from .stores.allowed import NO_STORES, Stores
+from .stores.copying import copy
+from .stores.reading import Reader
 from .threads import Threads
 from .wire import Broken, Reply
 
@@ -65,19 +69,23 @@ class Fetcher:
     async def in_thread(self, function: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
 
-    def check(self, url: str) -> None:
+    def check(self, url: str, stores: Stores = NO_STORES) -> None:
         """``Permanent`` where ``url`` is not to be fetched from."""
-        if not is_data(url):
+        if not is_data(url) and stores.reader(url) is None:
             self._origins.check(url)
 
-    async def attempt(self, url: str, part: Part) -> Fetched:
-        """Fetch what is missing of ``url``. Raises ``Retry``, ``Gone`` or ``Permanent``; what has come is kept."""
+    async def attempt(self, url: str, part: Part, stores: Stores = NO_STORES) -> Fetched:
+        """Fetch what is missing of ``url``. Raises ``Retry``, ``Gone`` or ``Permanent``; what has come is kept.
+
+        ``stores`` are the repositories and buckets that the job's output may be read from.
+        """
         try:
             await self._threads.start(part.recover)
             if is_data(url):
                 await self.in_thread(write_data, url, part)
             elif not part.whole:
-                await self._download(url, part)
+                reader = stores.reader(url)
+                await (self._download(url, part) if reader is None else self._copy(reader, part))
             return await self._threads.start(part.finish)
         except TimeoutError:
             raise Retry(f"nothing came for {self._opener.idle_seconds:g} s") from None
@@ -115,6 +123,11 @@ class Fetcher:
             except Anew as reason:
                 await self._threads.start(part.restart)
                 raise Retry(f"{reason}; starting over") from None
+
+    async def _copy(self, reader: Reader, part: Part) -> None:
+        stopping = threading.Event()
+        async with self._room.used_by(part), along(self._threads, part):
+            await self._threads.run(stopping.set, copy, reader, part, self._throttle, self._room, stopping)
 
 
 def _read_all(reply: Reply, most: int) -> bytes:

@@ -19,6 +19,7 @@ import structlog
 
 from .. import tracing
 from ..config import Settings
+from ..errors import NotReady
 from ..metrics import Metrics
 from ..replicate import outgoing
 from ..store.deliveries import CANCELLED
@@ -35,6 +36,7 @@ from .progress import Progress
 from .retrying import Backoff, persist
 from .rows import Rows
 from .sources import FreshOutput, Sources, files_of
+from .stores.allowed import STORES, Folder, Repository, Stores, of_destination
 from .transfer import Transfer
 from .turns import Runs, Turns, paused_note
 
@@ -100,8 +102,9 @@ class Steps:
     async def _fetch(self, job: Job, generation: int, rows: Rows) -> list[StagedFile]:
         check_component(job.job_id)
         files = await self._fetcher.in_thread(files_of, job)
+        stores = await self._stores(job, rows)
         for file in files:
-            self._fetcher.check(file.url)  # one that is refused fails the delivery before anything is fetched
+            self._fetcher.check(file.url, stores)  # one that is refused fails the delivery before anything is fetched
         await rows.attempt(None)
         now = self._clock()
         retrying = partial(
@@ -112,8 +115,22 @@ class Steps:
             backoff=self._backoff,
         )
         folder = self._staging(job.job_id) / str(generation)
-        transfer = Transfer(self._fetcher, self._store, rows, folder, self._slots, retrying)
+        transfer = Transfer(self._fetcher, self._store, rows, folder, self._slots, retrying, stores)
         return await transfer.run(job.job_id, files, Sources(job, files, self._fresh_output))
+
+    async def _stores(self, job: Job, rows: Rows) -> Stores:
+        """The repositories and buckets that the job's own destinations name, and the settings."""
+        found = []
+        for config in await self._store.settings.destinations():
+            if config.name in rows.destinations and config.type in STORES:
+                with contextlib.suppress(Permanent, NotReady):  # one that is set up wrongly is told when it publishes
+                    _, options = find(config, await destination_secrets(self._store, config))
+                    found.append(of_destination(options, self._package(job, 0, [])))
+        return Stores(
+            [one for one in found if isinstance(one, Repository)],
+            [one for one in found if isinstance(one, Folder)],
+            self._settings.output_origins,
+        )
 
     async def publish(self, job_id: str, generation: int, destination: str, files: list[dict[str, Any]]) -> bool:
         """Publish to one destination; whether it has been delivered."""

@@ -26,6 +26,7 @@ from .names import unique_names
 from .rows import Rows
 from .sources import Sources
 from .staging import BLOCK, Fetched, Part, hash_file
+from .stores.allowed import NO_STORES, Stores
 
 REPORT_SECONDS = 0.5  # between two writes of the progress
 
@@ -46,7 +47,14 @@ class Transfer:
     """One run's fetching. Files are the output's, in order; ``known`` are the artifacts of earlier runs."""
 
     def __init__(
-        self, fetcher: Fetcher, store: Store, rows: Rows, folder: Path, slots: Slots, retrying: Retrying
+        self,
+        fetcher: Fetcher,
+        store: Store,
+        rows: Rows,
+        folder: Path,
+        slots: Slots,
+        retrying: Retrying,
+        stores: Stores = NO_STORES,
     ) -> None:
         self._fetcher = fetcher
         self._store = store
@@ -54,6 +62,7 @@ class Transfer:
         self._folder = folder  # <output dir>/.tunerd-staging/<job_id>/<generation>
         self._slots = slots
         self._retrying = retrying
+        self._stores = stores
         self._parts: dict[int, Part] = {}  # of the files under way, by their place in the output
         self._whole: dict[int, int] = {}  # bytes of those that are here
 
@@ -105,14 +114,14 @@ class Transfer:
                     part = self._parts[index]
                     before = part.done
                     try:
-                        return await self._fetcher.attempt(url, part)
+                        return await self._fetcher.attempt(url, part, self._stores)
                     except Retry as reason:
                         if reason.after is not None or part.done < before + BLOCK:
                             raise
                         log.info("download_continues", file=path.name, bytes_done=part.done, reason=str(reason))
                     except Gone as gone:
                         url = await sources.fresh(index, gone, url)
-                        self._fetcher.check(url)
+                        self._fetcher.check(url, self._stores)
                         await in_thread(self._parts.pop(index).close)
 
         try:

@@ -16,6 +16,7 @@ from daemon.delivery.fetch import Fetcher
 from daemon.delivery.limits import Limits
 from daemon.delivery.origins import Origins
 from daemon.delivery.staging import Fetched, Part
+from daemon.delivery.stores.allowed import NO_STORES, Stores
 from tests.support.outputs import Handler, status
 
 TOKEN = "r8_secret"
@@ -44,9 +45,13 @@ class fetcher_for:  # noqa: N801 - a context manager, used like a function
 
 async def attempt(fetcher: Fetcher, url: str, path: Path) -> Fetched:
     """One attempt with a part of its own, as after a restart of the daemon."""
+    return await attempt_with(fetcher, url, path, NO_STORES)
+
+
+async def attempt_with(fetcher: Fetcher, url: str, path: Path, stores: Stores) -> Fetched:
     part = await asyncio.to_thread(Part, path, url)
     try:
-        return await fetcher.attempt(url, part)
+        return await fetcher.attempt(url, part, stores)
     finally:
         await asyncio.to_thread(part.close)
 
