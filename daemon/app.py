@@ -115,6 +115,7 @@ async def open_parts(
             effective.settings_changed,
             lambda: secrets.pin(settings.webhook_secret),
             lambda: setattr(status_feed, "url", settings.status_url),
+            lambda: setattr(ranges_feed, "url", settings.ip_ranges_url),
         ]
         reloader = Reloader(settings, reread, hooks)
         if settings.role != "ingest":

@@ -55,7 +55,7 @@ def deploy(
       tunerd deploy nginx > /etc/nginx/conf.d/tunerd.conf
       tunerd deploy systemd --output /etc/systemd/system
     """
-    facts = Facts() if defaults else _facts(needs_name=what != "systemd" and server_name is None)
+    facts = Facts() if defaults else _facts(for_proxy=what != "systemd", named=server_name is not None)
     if what == "systemd" and not defaults:
         facts = msgspec.structs.replace(facts, program=_checked(_PATH, units.installed_program(Path(sys.executable))))
     given: dict[str, Any] = {
@@ -82,20 +82,25 @@ def deploy(
     return 0
 
 
-def _facts(*, needs_name: bool) -> Facts:
+def _facts(*, for_proxy: bool, named: bool) -> Facts:
     live = _live() or _configured()
     host = urlsplit(live["webhook_url"] or "").hostname
     if host is None or not _NAME.fullmatch(host):
         host = SERVER_NAME
-        if needs_name:
+        if for_proxy and not named:
             output.remark(f"No webhook URL with a host name is set: {SERVER_NAME} stands for yours (--server-name).")
+    if live["webhook_ip_mode"] == "enforce" and for_proxy:
+        output.remark(
+            "The ranges are those of the cloud's feed today, which changes about weekly, while this text does not: "
+            "print it anew now and then, or leave the rule to tunerd alone (--allow 0.0.0.0/0 --allow ::/0)."
+        )
     upstream = upstream_of(live["listening"])
     if upstream is None or not _UPSTREAM.fullmatch(upstream):
         raise Failed("The daemon has no listener that speaks plain HTTP: name one with --upstream.")
     return Facts(
         server_name=host,
         upstream=upstream,
-        ranges=tuple(live["webhook_allowed_ips"]),
+        ranges=tuple(live["webhook_ranges"]),
         internal=INTERNAL,
         max_body_mib=live["max_body_mib"],
         listen=tuple(live["listening"]),
@@ -119,7 +124,8 @@ def _configured() -> dict[str, Any]:
     return {
         "listening": list(settings.listen),
         "webhook_url": settings.webhook_url,
-        "webhook_allowed_ips": list(settings.webhook_allowed_ips),
+        "webhook_ip_mode": settings.webhook_ip_mode,
+        "webhook_ranges": list(settings.webhook_allowed_ips) if settings.webhook_ip_mode == "off" else [],
         "max_body_mib": settings.max_body_mib,
     }
 

@@ -61,6 +61,14 @@ class Allowlist:
             "the signature is what authenticates. Behind a proxy, check TUNERD_TRUSTED_PROXIES."
         )
 
+    def admitted(self) -> tuple[str, ...]:
+        """The networks outside of which every webhook is refused; empty: none is refused for its address."""
+        mode, listed = self._effective.webhook_ip_mode, self._effective.webhook_allowed_ips
+        ranges = self.feed.state.ranges
+        if mode == "off":
+            return listed
+        return (*listed, *ranges.networks) if mode == "enforce" and ranges is not None else ()
+
     def _remake(self, mode: str, listed: tuple[str, ...]) -> None:
         ranges = self.feed.state.ranges
         networks = listed if mode == "off" or ranges is None else (*listed, *ranges.networks)

@@ -183,6 +183,7 @@ FIELDS: Mapping[str, str] = {
     "pid": "The process",
     "role": "all, ingest or worker",
     "listening": "Where it listens",
+    "webhook_ranges": "Networks that the IP rule admits, listed or of the cloud's feed; empty: anybody",
     "trusted_proxies": "Addresses and CIDRs whose forwarding headers are believed",
     "max_body_mib": "How large a webhook's body may be",
     "changed": "Settings that have another value now",

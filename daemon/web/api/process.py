@@ -9,18 +9,24 @@ from aiohttp import web
 
 from ... import keys
 from ...errors import ConfigurationInvalid, ReloadRefused
+from ..allowlist import ALLOWLIST
 from ..answers import json_answer
 from ..endpoint import Answer, Endpoint
 
 
 class Process(msgspec.Struct):
-    """What a proxy's configuration is made of. ``listening``: http://HOST:PORT, unix:/path, or either as proxy://…"""
+    """What a proxy's configuration is made of.
+
+    ``listening``: http://HOST:PORT, unix:/path, or either as proxy://…; ``webhook_ranges``: the networks that the IP
+    rule admits, listed or of the cloud's feed, empty where anybody is admitted.
+    """
 
     pid: int
     role: str
     listening: list[str]
     webhook_url: str | None
-    webhook_allowed_ips: list[str]
+    webhook_ip_mode: str
+    webhook_ranges: list[str]
     trusted_proxies: list[str]
     max_body_mib: int
 
@@ -40,7 +46,8 @@ async def process(request: web.Request) -> web.Response:
             role=settings.role,
             listening=list(listening),
             webhook_url=effective.webhook_url,
-            webhook_allowed_ips=list(effective.webhook_allowed_ips),
+            webhook_ip_mode=effective.webhook_ip_mode,
+            webhook_ranges=list(request.app[ALLOWLIST].admitted()),
             trusted_proxies=list(settings.trusted_proxies),
             max_body_mib=settings.max_body_mib,
         )
