@@ -28,6 +28,8 @@ class NoticeType(StrEnum):
     RECONCILE_FOUND = "reconcile.found"
 
 
+# The error of a delivery that was cancelled: it has failed, and nobody is to be alarmed.
+CANCELLED_BY_YOU = "cancelled by you"
 TEST = "test"  # sent when somebody asks for it, whatever an endpoint subscribes to
 
 
@@ -130,6 +132,9 @@ def delivery_ended(delivery: DeliveryFacts) -> Notice:
     if delivery.status == "delivered":
         text = f"The result of job {delivery.job.name} is at {where}: {plain(delivery.url)}"
         return Notice(NoticeType.DELIVERY_DELIVERED, text, delivery.data())
+    if delivery.error == CANCELLED_BY_YOU:
+        text = f"The delivery of job {delivery.job.name} to {where} was cancelled."
+        return Notice(NoticeType.DELIVERY_FAILED, text, delivery.data())
     text = (
         f"The result of job {delivery.job.name} could not be delivered to {where}: {plain(delivery.error)}. "
         f"Try again with: tunerd redeliver {delivery.job.job_id} --to {plain(delivery.destination)}"

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from ..core.apply import OUTPUT_LIFETIME
 from ..core.jobs import JobStatus
+from ..core.notices import CANCELLED_BY_YOU
 from ..errors import JobNotFound, NothingToCancel, NothingToDeliver
 from . import completion, notices
 from .database import AnyRow, Database
@@ -18,7 +19,7 @@ from .text import storable
 
 _T = TypeVar("_T")
 GOING_ON = ("pending", "running")
-CANCELLED = "cancelled by you"  # the error of a delivery that was cancelled: it has failed, and nobody is to be alarmed
+CANCELLED = CANCELLED_BY_YOU
 
 COLUMNS = tuple(deliveries.c[name] for name in Delivery.__struct_fields__)
 _OF_JOBS = (

@@ -69,7 +69,7 @@ async def current_alerts(store: Store, effective: EffectiveSettings, settings: S
     for destination in await store.settings.destinations():
         if destination.paused:
             waiting = counts.get(destination.name, {}).get("pending", 0)
-            said = f"The destination {destination.name} is paused; {waiting} deliveries wait. "
+            said = f"The destination {destination.name} is paused; waiting there: {waiting}. "
             said += f"tunerd destinations resume {destination.name} lets it go on."
             alert = Alert(AlertKind.DESTINATION_PAUSED, "info", said, destination=destination.name)
             _add(found, AlertKind.DESTINATION_PAUSED, [alert])
