@@ -67,7 +67,10 @@ def start(environ: Mapping[str, str] | None = None) -> Callable[[], None]:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError:
-        log.warning("no traces: OpenTelemetry is not installed", fix="pip install 'tunerd[otel]', or unset OTEL_*")
+        log.warning(
+            "no traces: OpenTelemetry is not installed",
+            fix="pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http, or unset OTEL_*",
+        )
         return _nothing
     ours = Resource({"service.name": "tunerd", "service.version": version("tunerd")})
     provider = TracerProvider(resource=Resource.create().merge(ours).merge(OTELResourceDetector().detect()))

@@ -81,4 +81,4 @@ def test_asked_for_without_the_extra_it_is_told_and_the_daemon_runs() -> None:
         assert not tracing.is_on()
         stop()
     """)
-    assert "tunerd[otel]" in told
+    assert "pip install opentelemetry-sdk" in told
