@@ -136,7 +136,6 @@ class Metrics:
             ["type"],
             *((kind,) for kind in DESTINATION_TYPES),
         )
-
         self.notifications = self._counter(
             "tunerd_notifications",
             "Attempts to send an outgoing webhook, by outcome.",

@@ -26,7 +26,13 @@ ALERTS = {rule["alert"]: rule for group in yaml.safe_load(RULES.read_text())["gr
 METRIC = re.compile(r"\b((?:tunerd|process|python)_[a-z_]+)")
 FROM_PROMETHEUS = {"up"}
 # Of a quiet daemon: nothing waits, nothing fails, no limit is set.
-MAY_BE_EMPTY = {"Most urgent output", "API calls by endpoint and result", "Cost limit", "Deliveries by type and status"}
+MAY_BE_EMPTY = {
+    "Alerts by kind",
+    "Most urgent output",
+    "API calls by endpoint and result",
+    "Cost limit",
+    "Deliveries by type and status",
+}
 
 
 def panels() -> Iterator[Any]:
