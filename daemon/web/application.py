@@ -44,6 +44,7 @@ from .api import (
     sessions,
     status,
     submit,
+    uploads,
     verify,
 )
 from .endpoint import Endpoint
@@ -85,6 +86,7 @@ def endpoints() -> tuple[Endpoint, ...]:
         alerts,
         notifications,
         submit,
+        uploads,
         events,
         verify,
         logs,
@@ -137,6 +139,7 @@ def make_app(parts: WebParts) -> web.Application:
     logs.set_up(app)
     pictures.set_up(app)
     diagnosis.set_up(app)
+    uploads.set_up(app)
     pages.set_up(app)
     routes = endpoints()
     app[openapi.DOCUMENT] = openapi.Document(routes, publishing.schemas(parts.destination_types))

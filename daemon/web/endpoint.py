@@ -51,6 +51,7 @@ class Endpoint:
     answers: Mapping[int, Answer]
     body: Any = None
     body_required: bool = True
+    body_content: str = JSON
     params: tuple[Param, ...] = ()
     errors: tuple[type[TunerdError], ...] = ()
     description: str = ""

@@ -143,10 +143,10 @@ def _operation(endpoint: Endpoint, known: Mapping[str, Json], operation_id: str)
     if parameters:
         operation["parameters"] = parameters
     if endpoint.body is not None:
-        content: Json = {"application/json": {"schema": _schema(endpoint.body, known)}}
+        content: Json = {endpoint.body_content: {"schema": _schema(endpoint.body, known)}}
         examples = EXAMPLES.get((endpoint.method, endpoint.path))
         if examples:
-            content["application/json"]["examples"] = examples
+            content[endpoint.body_content]["examples"] = examples
         operation["requestBody"] = {"required": endpoint.body_required, "content": content}
     return operation
 

@@ -40,6 +40,7 @@ class NavItem(msgspec.Struct, frozen=True):
 # In the order shown. A page appears here once it exists.
 NAVIGATION = (
     NavItem("/", "Jobs", "jobs"),
+    NavItem("/submit", "Submit", "submit"),
     NavItem("/publishing", "Publishing", "publishing"),
     NavItem("/events", "Events", "events"),
     NavItem("/settings", "Settings", "settings"),
