@@ -1,0 +1,110 @@
+"""Submitting from the page: from what is typed and dropped to the delivered file, without a reload."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import FilePayload, expect
+
+from daemon.cli.demo_data import write_dataset
+from tests.support.browser import PHONE
+from tests.support.daemon import Daemon
+from tests.support.outputs import until
+
+from .conftest import Open
+
+CONFIG = {"model_type": "lora", "model_family": "flux", "max_train_steps": 1000, "pretrained_model_name_or_path": "f/x"}
+
+
+def pictures(folder: Path) -> list[FilePayload]:
+    write_dataset(folder)
+    kinds = {".png": "image/png", ".txt": "text/plain"}
+    return [
+        FilePayload(name=file.name, mimeType=kinds[file.suffix], buffer=file.read_bytes())
+        for file in sorted(folder.iterdir())
+    ]
+
+
+async def jobs(daemon: Daemon) -> list[dict[str, Any]]:
+    async with daemon.session.get(daemon.url + "/api/cloud/jobs") as answer:
+        found: list[dict[str, Any]] = (await answer.json())["jobs"]
+        return found
+
+
+async def test_from_the_form_to_the_delivered_file(daemon: Daemon, open_page: Open) -> None:
+    async with open_page(daemon.url) as watched:
+        page = watched.page
+        await watched.goto("/submit")
+        await page.get_by_label("Any Replicate model").check()
+        await page.get_by_label("Owner and name").fill("acme/shapes")
+        await page.get_by_label("Input").fill('{"steps": 40')
+        await page.get_by_role("button", name="Submit").click()
+        await expect(page.get_by_text("This is not JSON")).to_be_visible()
+        await page.get_by_label("Input").fill('{"num_outputs": 1}')
+        await page.get_by_role("button", name="Show what will be sent").click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_contain_text('"webhook_events_filter"')
+        await watched.check_accessible()
+        await dialog.get_by_role("button", name="Close").click()
+        assert await jobs(daemon) == []
+
+        await page.get_by_role("button", name="Submit").click()
+        await page.wait_for_url("**/jobs/*")
+        await page.evaluate("window.loadedOnce = true")
+        state = page.locator("#job-head")
+        await expect(state).to_contain_text("completed", timeout=30_000)
+        await expect(page.locator("#job-deliveries")).to_contain_text("delivered", timeout=30_000)
+        assert await page.evaluate("window.loadedOnce")
+    [job] = await jobs(daemon)
+    assert (daemon.output_dir / job["job_id"] / "manifest.json").exists()
+
+
+async def test_a_training_with_pictures_from_the_browser(daemon: Daemon, open_page: Open, tmp_path: Path) -> None:
+    async with open_page(daemon.url) as watched:
+        page = watched.page
+        await watched.goto("/submit")
+        await page.locator("[data-open-config]").set_input_files(
+            FilePayload(name="flux-discs.json", mimeType="application/json", buffer=json.dumps(CONFIG).encode())
+        )
+        await expect(page.locator("#config")).to_have_value(json.dumps(CONFIG))
+        await expect(page.locator("[data-estimate]")).to_contain_text("$", timeout=10_000)
+        await page.locator("[data-pick-files]").set_input_files(pictures(tmp_path / "discs"))
+        await expect(page.locator("[data-folders]")).to_contain_text("12 files")
+        await watched.check_accessible()
+        await watched.shot("submit")
+        await page.get_by_role("button", name="Submit").click()
+        await page.wait_for_url("**/jobs/*", timeout=30_000)
+        await expect(page.locator("#job-head")).to_contain_text("flux-discs")
+        await expect(page.locator("#job-deliveries")).to_contain_text("delivered", timeout=60_000)
+        # A curve has come by itself.
+        await watched.until("document.querySelectorAll('.plot canvas').length > 0")
+    [job] = await jobs(daemon)
+    assert job["config_name"] == "flux-discs"
+
+    async def gone() -> bool:
+        return not list((daemon.home / "data" / "uploads").iterdir())
+
+    await until(gone)  # what was sent to the daemon is not kept there
+
+
+async def test_an_earlier_job_fills_the_form_and_a_refusal_is_shown(daemon: Daemon, open_page: Open) -> None:
+    order = {"model": "acme/image", "input": {"prompt": "a disc"}, "config_name": "discs"}
+    async with daemon.session.post(daemon.url + "/api/cloud/jobs/submit", json=order) as answer:
+        job_id = (await answer.json())["job_id"]
+    async with open_page(daemon.url, viewport=PHONE) as watched:
+        page = watched.page
+        await watched.goto("/submit")
+        await page.locator("[data-earlier]").select_option(job_id)
+        await page.wait_for_url(f"**/submit?job={job_id}")
+        await expect(page.get_by_label("Owner and name")).to_have_value("acme/image")
+        assert json.loads(await page.get_by_label("Input").input_value()) == {"prompt": "a disc"}
+        await page.get_by_label("Input").fill('{"num_outputs": 9}')
+        watched.expected_errors = ("400", "422")
+        await page.get_by_role("button", name="Submit").click()
+        await expect(page.locator("#toasts")).to_contain_text("num_outputs")
+        assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        await watched.check_accessible()
+        await watched.shot("submit-phone")
+    assert len(await jobs(daemon)) == 1
