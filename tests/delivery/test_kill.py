@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import sys
 from pathlib import Path
@@ -15,8 +16,9 @@ from tests.support.outputs import OutputServer, complete, etag, manifest, names,
 CONTENT = {f"/part-{number}.bin": bytes([number]) * 400_000 + b"end" for number in range(3)}
 
 
-async def start(folder: Path, server: OutputServer) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.support.deliver", str(folder), server.url)
+async def start(folder: Path, server: OutputServer, *flags: str) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-m", "tests.support.deliver", str(folder), server.url, *flags]
+    return await asyncio.create_subprocess_exec(*command)
 
 
 def nothing_partial(folder: Path) -> None:
@@ -85,3 +87,33 @@ async def test_killed_in_the_middle_of_a_slow_download_resumes_there(tmp_path: P
     assert "Range" not in first
     assert second["If-Range"] == etag(content)
     assert int(second["Range"].removeprefix("bytes=").removesuffix("-")) > 100_000
+
+
+async def test_killed_while_several_connections_bring_pieces(tmp_path: Path, server: OutputServer) -> None:
+    """The next start asks for exactly what the state file does not name, holes and all."""
+    settings = settings_for(tmp_path, server.url)
+    content = random.Random(1).randbytes(128 * 1024 * 1024)
+    server.files["/model.bin"] = content
+    async with Store.open(None, settings.data_dir) as store:
+        job_id = await complete(store, "abc", f"{server.url}/model.bin")
+    process = await start(tmp_path, server, "download_mib_per_second=16")  # 8 s
+    file = settings.output_dir / ".tunerd-staging" / job_id / "0" / ".model.bin.state"
+
+    async def several_spans() -> bool:
+        return await asyncio.to_thread(lambda: file.exists() and len(spans(file)) > 1)
+
+    await until(several_spans)
+    process.kill()
+    await process.wait()
+    there = spans(file)
+    server.requests.clear()
+    process = await start(tmp_path, server)
+    assert await asyncio.wait_for(process.wait(), 90) == 0
+    assert (settings.output_dir / job_id / "model.bin").read_bytes() == content
+    asked = [headers["Range"].removeprefix("bytes=").split("-") for headers in server.seen("/model.bin")]
+    assert sum(int(last) + 1 - int(first) for first, last in asked) == len(content) - sum(b - a for a, b in there)
+    assert {headers["If-Range"] for headers in server.seen("/model.bin")} == {etag(content)}
+
+
+def spans(state: Path) -> list[tuple[int, int]]:
+    return [(start, end) for start, end in json.loads(state.read_bytes())["spans"]]

@@ -1,4 +1,4 @@
-"""A process that delivers what is due and ends: ``python -m tests.support.deliver FOLDER BASE_URL``."""
+"""Delivers what is due and ends: ``python -m tests.support.deliver FOLDER BASE_URL [SETTING=VALUE …]``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from daemon.store.store import Store
 from tests.support.outputs import settings_for, until
 
 
-async def main(folder: Path, base_url: str) -> None:
-    settings = settings_for(folder, base_url)
+async def main(folder: Path, base_url: str, *flags: str) -> None:
+    settings = settings_for(folder, base_url, **dict(flag.split("=", 1) for flag in flags))
 
     async def fresh(_job: Job) -> bytes | None:
         return None
@@ -35,4 +35,4 @@ async def _nothing_due(store: Store) -> bool:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+    asyncio.run(main(Path(sys.argv[1]), *sys.argv[2:]))
