@@ -84,8 +84,6 @@ class Opener:
                 kept.close()  # closed by the server since its last answer, as any server may
         connection = await self._connect(proxy or target.url, self._system if proxy else self._resolver)
         try:
-            if proxy is not None and proxy.scheme == "https":
-                await self._threads.run(connection.abort, connection.encrypt, _host(proxy))
             if proxy is not None and target.url.scheme == "https":
                 tunnel = Tunnel(_host(target.url), target.url.port or 443, login)
                 await self._threads.run(connection.abort, connection.tunnel, tunnel)

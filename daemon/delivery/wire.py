@@ -58,12 +58,11 @@ class Connection:
     def encrypt(self, name: str) -> None:
         """Speak TLS from now on, with somebody who can prove to be ``name``."""
         with self.failures():
-            if isinstance(self._http.sock, ssl.SSLSocket):  # inside the TLS that a proxy speaks
-                from urllib3.util.ssltransport import SSLTransport  # noqa: PLC0415 - hardly anybody has such a proxy
-
-                self._http.sock = SSLTransport(self._http.sock, _context(), name)
-            else:
-                self._raw = self._http.sock = _context().wrap_socket(self._http.sock, server_hostname=name)
+            layer = _context().wrap_socket(self._http.sock, server_hostname=name, do_handshake_on_connect=False)
+            self._raw = self._http.sock = layer  # before the handshake: it too can be aborted
+            if self.aborted.is_set():
+                raise Broken("given up")
+            layer.do_handshake()
 
     def get(self, target: str, headers: Mapping[str, str]) -> Reply:
         """Ask for ``target`` (a path, or the whole address where a proxy is to fetch it); the answer's head."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,24 @@ async def test_through_a_proxy_only_the_name_is_checked(
         with pytest.raises(Permanent, match="refused"):
             await attempt(fetcher, "http://other.example.com/x", tmp_path / "y")
     assert len(server.requests) == 1
+
+
+async def test_a_handshake_that_never_ends_can_be_given_up(tmp_path: Path) -> None:
+    """It connects and says nothing: whoever cancels does not have to wait for the time limit."""
+    connected = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        connected.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, fetcher_for(Origins(url, ())) as fetcher:
+        task = asyncio.create_task(attempt(fetcher, f"{url}/x", tmp_path / "x"))
+        async with asyncio.timeout(20):
+            await connected.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
