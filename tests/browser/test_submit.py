@@ -100,7 +100,7 @@ async def test_an_earlier_job_fills_the_form_and_a_refusal_is_shown(daemon: Daem
         await page.wait_for_url(f"**/submit?job={job_id}")
         await expect(page.get_by_label("Owner and name")).to_have_value("acme/image")
         assert json.loads(await page.get_by_label("Input").input_value()) == {"prompt": "a disc"}
-        await page.get_by_label("Input").fill('{"num_outputs": 9}')
+        await page.get_by_label("Input").fill('{"prompt": "a disc", "num_outputs": 9}')
         watched.expected_errors = ("400", "422")
         await page.get_by_role("button", name="Submit").click()
         await expect(page.locator("#toasts")).to_contain_text("num_outputs")
