@@ -44,6 +44,7 @@ TAGS: Mapping[str, str] = {
     "notifications": "Who else is told of what happens, by signed webhooks of ours",
     "pictures": "Pictures of a job's output, before they are delivered",
     "diagnosis": "What can be wrong, checked, each with its fix",
+    "uploads": "Folders of a dataset, sent from a browser in slices",
     "verify": "An event's signature, checked again",
     "files": "Files that were delivered to this machine",
     "process": "The daemon as a process: what it runs with, and reading it again",
