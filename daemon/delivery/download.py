@@ -22,6 +22,10 @@ from .wire import Broken, Connection, Reply
 
 # Bytes of one request: so many that the way to the next one costs little, so few that they can be hashed along.
 PIECE = 32 * 1024 * 1024
+# Another connection is added while those there bring less than so many bytes a second each: one that is quicker is not
+# what holds the download up, and each costs threads that keep others waiting.
+ENOUGH = 100e6
+WIDEN_SECONDS = 0.25  # between two looks; the connections double then
 FLUSH_SECONDS = 1.0  # a slow download is written at least this often, so that progress shows
 HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "tunerd"}
 
@@ -64,10 +68,9 @@ class Download:
             await self._threads.start(room.check, part)
             moved = final != url
             async with along(self._threads, part), asyncio.TaskGroup() as group:
-                self._working = min(self._connections, 1 + len(self._todo))
+                self._working = 1
+                self._widening = group.create_task(self._widen(group, final, moved))
                 group.create_task(self._work(final, moved, reply, first))
-                for _ in range(self._working - 1):
-                    group.create_task(self._work(final, moved))
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
         finally:
@@ -121,6 +124,16 @@ class Download:
         self._part.no_pieces = True
         raise Anew("the server answered with another part than asked for")
 
+    async def _widen(self, group: asyncio.TaskGroup, url: str, moved: bool) -> None:
+        while self._todo and self._working < self._connections:
+            done, since = self._part.done, time.monotonic()
+            await asyncio.sleep(WIDEN_SECONDS)
+            speed = (self._part.done - done) / max(time.monotonic() - since, 1e-3)
+            if speed < ENOUGH * self._working:
+                for _ in range(min(self._working, self._connections - self._working, len(self._todo))):
+                    self._working += 1
+                    group.create_task(self._work(url, moved))
+
     async def _work(self, url: str, moved: bool, reply: Reply | None = None, piece: Piece | None = None) -> None:
         """One connection: piece after piece until none is left. What fails goes back, for the others to try."""
         kept: Connection | None = None
@@ -140,6 +153,7 @@ class Download:
                     if piece.end is not None:
                         heapq.heappush(self._todo, (piece.at, piece.end))
                     if piece.at == began:  # perhaps one connection more than the server likes
+                        self._connections = self._working - 1
                         return
                 if kept is not None and not (reply is not None and reply.finished()):
                     kept.close()
@@ -147,6 +161,8 @@ class Download:
                 reply = piece = None
         finally:
             self._working -= 1
+            if self._working == 0:
+                self._widening.cancel()
             if kept is not None:
                 kept.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import random
 from collections.abc import AsyncIterator
@@ -29,6 +30,8 @@ DATA = random.Random(4).randbytes(12 * PIECE + 345)
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "PIECE", PIECE)
+    monkeypatch.setattr(download, "WIDEN_SECONDS", 0)
+    monkeypatch.setattr(download, "ENOUGH", math.inf)
 
 
 @pytest.fixture
@@ -330,3 +333,22 @@ async def test_cancelled_while_several_connections_are_reading(
             await task
     await asyncio.to_thread(part.close)
     assert json.loads((tmp_path / ".x.state").read_bytes())["spans"] == [[0, PIECE]]
+
+
+async def test_one_connection_that_is_quick_is_enough(
+    fetcher: Fetcher, server: OutputServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "ENOUGH", 0)
+    running = most = 0
+
+    async def count(request: web.Request) -> web.StreamResponse:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        return server.answer(request)
+
+    server.script["/x"] = [count] * 13
+    await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == DATA and most == 1 and len(server.requests) == 13
