@@ -19,16 +19,16 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 VENDOR = Path("daemon/web/static/vendor")
 MANIFEST = "manifest.json"
-# Name in the vendor folder → file in node_modules. With each package its licence.
+# Name in the vendor folder → files in node_modules, one after the other. With each package its licence.
 FILES = {
-    "htmx.min.js": "htmx.org/dist/htmx.min.js",
-    "htmx-sse.min.js": "htmx.org/dist/ext/hx-sse.min.js",
-    "htmx.LICENSE.txt": "htmx.org/LICENSE",
-    "uplot.min.js": "uplot/dist/uPlot.iife.min.js",
-    "uplot.min.css": "uplot/dist/uPlot.min.css",
-    "uplot.LICENSE.txt": "uplot/LICENSE",
-    "pico.min.css": "@picocss/pico/css/pico.min.css",
-    "pico.LICENSE.txt": "@picocss/pico/LICENSE.md",
+    # One file: htmx looks through the page as soon as it can; an extension still under way then would come too late.
+    "htmx.min.js": ("htmx.org/dist/htmx.min.js", "htmx.org/dist/ext/hx-sse.min.js"),
+    "htmx.LICENSE.txt": ("htmx.org/LICENSE",),
+    "uplot.min.js": ("uplot/dist/uPlot.iife.min.js",),
+    "uplot.min.css": ("uplot/dist/uPlot.min.css",),
+    "uplot.LICENSE.txt": ("uplot/LICENSE",),
+    "pico.min.css": ("@picocss/pico/css/pico.min.css",),
+    "pico.LICENSE.txt": ("@picocss/pico/LICENSE.md",),
 }
 NPM_TRIES = 3  # networks fail for a moment
 NPM_SECONDS = 300  # one try; four small packages take two seconds
@@ -62,15 +62,18 @@ def fetch(root: Path) -> None:
         _npm_ci(work)
         fresh = work / "vendor"
         fresh.mkdir()
-        for name, source in FILES.items():
-            text = (work / "node_modules" / source).read_bytes()
-            if name.endswith(".js"):  # it names a map that is not shipped; a browser's tools would ask for it
-                text = b"".join(line for line in text.splitlines(keepends=True) if b"sourceMappingURL=" not in line)
-            (fresh / name).write_bytes(text)
+        for name, sources in FILES.items():
+            (fresh / name).write_bytes(b"\n".join(_content(work / "node_modules" / source) for source in sources))
         manifest = {"lock": _wanted(root), "files": {name: _digest(fresh / name) for name in FILES}}
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(root / VENDOR, ignore_errors=True)
         shutil.copytree(fresh, root / VENDOR)
+
+
+def _content(file: Path) -> bytes:
+    """The file, without the name of a map that is not shipped: a browser's tools would ask for it."""
+    lines = file.read_bytes().splitlines(keepends=True)
+    return b"".join(line for line in lines if b"sourceMappingURL=" not in line)
 
 
 def _npm_ci(folder: Path) -> None:

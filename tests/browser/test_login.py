@@ -46,7 +46,7 @@ async def test_in_and_out(daemon: Daemon, open_page: Open) -> None:
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
         assert await page.evaluate("document.cookie") == ""
 
-        await page.get_by_role("link", name="Logins").click()
+        await watched.goto("/settings/sessions")
         await expect(page.get_by_role("row").filter(has_text="this one")).to_be_visible()
         await watched.check_accessible()
         await watched.shot("logins")
@@ -64,8 +64,8 @@ async def test_a_login_that_is_ended_elsewhere(daemon: Daemon, open_page: Open) 
         await watched.goto("/")
         await page.get_by_label("Admin token").fill(TOKEN)
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("link", name="Logins")).to_be_visible()
-        await page.get_by_role("link", name="Logins").click()
+        await expect(page.get_by_role("link", name="Jobs")).to_be_visible()
+        await watched.goto("/settings/sessions")
         async with daemon.session.delete(daemon.url + "/api/cloud/sessions") as answer:
             assert (await answer.json())["ended"] == 1
         await page.get_by_role("button", name="End the login").click()  # an order: refused, so the page asks to log in

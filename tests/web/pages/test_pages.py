@@ -86,7 +86,7 @@ async def test_text_from_outside_stays_text(served: Served) -> None:
 
 async def test_static_files_are_kept_by_browsers(served: Served) -> None:
     links = re.findall(r'(?:href|src)="(/static/[^"#]+)', await page(served, "/"))
-    assert len({link for link in links if "/vendor/" in link}) == 3
+    assert len({link for link in links if "/vendor/" in link}) == 2
     for link in links:
         async with served.session.get(served.url + link) as answer:
             assert answer.status == 200
