@@ -21,6 +21,7 @@ from ...core.jobs import FINISHED
 from ...errors import JournalDamaged
 from .. import bodies
 from ..bodies import CHAIN, ONE
+from ..deliveries import GOING_ON
 from ..schema import artifacts, deliveries, events, jobs
 
 PruneClass = Literal["bodies", "jobs", "unrecognized"]
@@ -33,7 +34,7 @@ BATCH_ROWS = 2000  # of events whose bodies have gone already
 BATCH_JOBS = 20
 
 _FINAL = tuple(kind.value for kind in (EventKind.COMPLETED, EventKind.FAILED, EventKind.CANCELLED))
-_DELIVERING = sa.exists().where(deliveries.c.job_id == jobs.c.job_id, deliveries.c.status.in_(["pending", "running"]))
+_DELIVERING = sa.exists().where(deliveries.c.job_id == jobs.c.job_id, deliveries.c.status.in_(GOING_ON))
 _OLD = sa.and_(
     jobs.c.status.in_(sorted(status.value for status in FINISHED)),
     jobs.c.completed_at < sa.bindparam("before"),
