@@ -13,3 +13,4 @@ def set_up(app: web.Application) -> None:
     """Call it when the application has its parts."""
     rendering.set_up(app)
     jobs.set_up(app)
+    job.set_up(app)

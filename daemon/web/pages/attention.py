@@ -29,7 +29,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 async def notices(request: web.Request, limit: CostLimit) -> list[Notice]:
     """The most urgent first."""
-    found = [*await _token(request), *_limit(limit), *await _deliveries(request)]
+    found = [*await _token(request), *_limit(limit), *await _deliveries(request), *await _paused(request)]
     found += [*await _webhooks(request), *_rejected(request)]
     return sorted(found, key=lambda notice: notice.level)  # "bad" before "warn"; else as found
 
@@ -60,6 +60,15 @@ async def _deliveries(request: web.Request) -> list[Notice]:
     title = "A delivery failed" if count == 1 else f"Deliveries of {count} jobs failed"
     detail = "Replicate removes outputs about an hour after the end: see why, and deliver again."
     return [Notice("bad", title, detail, "/?delivery=failed", "Show them")]
+
+
+async def _paused(request: web.Request) -> list[Notice]:
+    paused = [one.name for one in await request.app[keys.STORE].settings.destinations() if one.paused]
+    if not paused:
+        return []
+    title = f"Paused: {', '.join(paused)}"
+    detail = "What is to go there waits, and Replicate removes outputs about an hour after a job's end."
+    return [Notice("warn", title, detail, "/publishing", "Publishing")]
 
 
 async def _webhooks(request: web.Request) -> list[Notice]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from functools import partial
 
 import msgspec
 from aiohttp import web
 
 from ... import keys
-from ...core.advice import advice
-from ...core.jobs import FINISHED
+from ...core.advice import Advice, advice
+from ...core.jobs import FINISHED, JobStatus
 from ...errors import InvalidRequest, JobNotFound
 from ...store.records import Job
 from ..answers import query_int
@@ -24,6 +25,14 @@ from .rendering import fragment, job_path, page
 
 EVENTS_SHOWN, MOST_EVENTS = 12, 500
 OUTPUT_CHARS = 4_000
+ADVICE_REMEMBERED = 100  # jobs
+
+_ADVICE: web.AppKey[OrderedDict[tuple[str, int], Advice | None]] = web.AppKey("advice")
+
+
+def set_up(app: web.Application) -> None:
+    """Make room for what was found out about jobs that failed."""
+    app[_ADVICE] = OrderedDict()
 
 
 async def job_page(request: web.Request) -> web.Response:
@@ -63,13 +72,12 @@ async def _look(request: web.Request, job_id: str, count: int) -> View:
     artifacts = await store.deliveries.artifacts(job_id)
     newest, older = await store.timeline.newest(job_id, count)
     pictures, local = await pictures_of(request, job, artifacts)
-    log = await store.journal.logs(job_id) if view.status == "failed" else ""
     everything = {
         "job": view,
         "api": _api(job),
         "finished": job.status in FINISHED,
         "title": job.config_name or job.model or job_id,
-        "advice": advice(job.status, job.error, log, view.queue_seconds),
+        "advice": await _advice(request, job, view.queue_seconds),
         "facts": _facts(view),
         "output": _output(view),
         "artifacts": [artifact_view(artifact) for artifact in artifacts],
@@ -81,6 +89,19 @@ async def _look(request: web.Request, job_id: str, count: int) -> View:
     }
     names = ("head", "state", "trouble", "pictures", "deliveries", "files", "facts", "timeline")
     return View([Part(f"job-{name}", fragment(request, f"parts/job_{name}.html", everything)) for name in names])
+
+
+async def _advice(request: web.Request, job: Job, queue_seconds: float | None) -> Advice | None:
+    """What helps. The log is read for a job that failed, and once: every open page looks again and again."""
+    known, key = request.app[_ADVICE], (job.job_id, job.logs_chars)
+    if job.status is not JobStatus.FAILED:
+        return advice(job.status, job.error, "", queue_seconds)
+    if key not in known:
+        log = await request.app[keys.STORE].journal.logs(job.job_id)
+        known[key] = advice(job.status, job.error, log, queue_seconds)
+        if len(known) > ADVICE_REMEMBERED:
+            known.popitem(last=False)
+    return known[key]
 
 
 def _facts(job: JobView) -> list[tuple[str, str | None]]:

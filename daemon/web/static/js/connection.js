@@ -1,5 +1,5 @@
 // Says when the live stream is lost and when it is back. While it is lost the page shows the last known state.
-import { toast } from "./toasts.js";
+import { toLogin, toast } from "./toasts.js";
 
 const PATIENCE_MS = 2500; // a restart of the daemon takes a second: nobody needs to hear of it
 
@@ -23,6 +23,9 @@ function back() {
 }
 
 export function start() {
-  document.addEventListener("htmx:sse:error", () => { timer ??= setTimeout(goneFor, PATIENCE_MS); });
+  document.addEventListener("htmx:sse:error", ({ detail }) => {
+    if (detail.status === 401) toLogin();
+    timer ??= setTimeout(goneFor, PATIENCE_MS);
+  });
   document.addEventListener("htmx:sse:after:connection", back);
 }

@@ -26,10 +26,12 @@ export async function problemOf(answer) {
   return { title: `The answer was ${answer.status}`, detail: answer.statusText, status: answer.status };
 }
 
+// The login has ended: there, and back to this page.
+export function toLogin() {
+  location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
+}
+
 export function showProblem(problem) {
-  if (problem.status === 401) {
-    location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
-    return;
-  }
-  toast(problem.title, problem.detail, "bad");
+  if (problem.status === 401) toLogin();
+  else toast(problem.title, problem.detail, "bad");
 }
