@@ -33,11 +33,9 @@ def verify_local(
 
     settings = settings_of(config, data_dir, database_url)
     place = place_of(settings)
-    with failures():
-        keys = asyncio.run(_known_keys(settings, place, secrets or []))
-        with place.engine() as engine, engine.connect() as connection:
-            known_revision(connection, place.url)
-            report = verify(connection, keys)
+    with failures(), place.engine() as engine, engine.connect() as connection:
+        known_revision(connection, place.url)
+        report = verify(connection, asyncio.run(_known_keys(settings, place, secrets or [])))
     if as_json:
         import msgspec
 

@@ -79,6 +79,8 @@ async def test_a_folder_of_backups_keeps_the_newest(care, tmp_path: Path) -> Non
 async def test_what_cannot_be_done_is_one_line(care, tunerd, tmp_path: Path) -> None:
     nothing = await tunerd("backup", str(tmp_path / "x"), TUNERD_DATA_DIR=str(tmp_path / "empty"))
     assert (nothing.code, nothing.err.count("\n")) == (78, 1)
+    looked = await tunerd("events", "verify", "--local", TUNERD_DATA_DIR=str(tmp_path / "empty"))
+    assert (looked.code, (tmp_path / "empty").exists()) == (78, False)
     nowhere = await care("backup", str(tmp_path / "missing" / "x"))
     assert nowhere.code == 78
     (tmp_path / "text").write_text("hello")
