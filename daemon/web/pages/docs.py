@@ -90,7 +90,7 @@ def _groups(document: Json) -> Iterator[Group]:
 
 def _operation(method: str, path: str, operation: Json) -> OperationView:
     body = operation.get("requestBody")
-    content = body["content"]["application/json"] if body else {}
+    content = next(iter(body["content"].values())) if body else {}  # JSON, or the bytes of an upload
     examples = content.get("examples", {}).values()
     return OperationView(
         id=operation["operationId"],

@@ -62,11 +62,11 @@ export class Plot {
     this.u?.destroy();
     const [ink, line] = [colour("--quiet"), colour("--line")];
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui, sans-serif" };
-    const line_of = (curve, alpha, width, show) => ({
-      label: curve.label, stroke: colourOf(curve.colour) + alpha, width, spanGaps: true,
-      points: { show: false }, value: (_, value) => words(value), legend: show,
+    const drawn = (curve, label, alpha, width) => ({
+      label, stroke: colourOf(curve.colour) + alpha, width, spanGaps: true,
+      points: { show: false }, value: (_, value) => words(value),
     });
-    const behind = faint ? curves.map((curve) => ({ ...line_of(curve, FAINT, 1), label: `${curve.label} as logged` })) : [];
+    const behind = faint ? curves.map((curve) => drawn(curve, `${curve.label} as logged`, FAINT, 1)) : [];
     this.u = new uPlot({
       width: this.box.clientWidth || 600,
       height: this.height,
@@ -75,7 +75,7 @@ export class Plot {
       legend: { live: true },
       scales: { x: { time: false }, y: { distr: logScale ? 3 : 1 } },
       axes: [{ ...axis, size: 34 }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : words(tick))) }],
-      series: [{ label: "Step" }, ...behind, ...curves.map((curve) => line_of(curve, "", 2))],
+      series: [{ label: "Step" }, ...behind, ...curves.map((curve) => drawn(curve, curve.label, "", 2))],
       hooks: { setSelect: [(u) => this.select(u)] },
     }, data, this.box);
     this.u.over.addEventListener("dblclick", () => this.onZoom(null));
