@@ -112,6 +112,6 @@ def _tell(done: dict[PruneClass, Pruned], *, dry_run: bool, as_json: bool) -> No
     for which, one in done.items():
         parts = {"bodies": one.bodies, "jobs": one.jobs, "events": one.events}
         counts = ", ".join(f"{count} {name}" for name, count in parts.items() if count) or "nothing"
-        print(f"{which}: {counts}{f', {output.size(one.bytes)} stored' if one.bytes else ''}")
+        print(f"{which}: {counts}{f', {output.size(one.bytes)} stored' if one.bytes > 0 else ''}")
     if dry_run:
         output.remark("Nothing was changed (--dry-run).")

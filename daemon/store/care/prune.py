@@ -53,6 +53,21 @@ _GOES = sa.and_(
     *(events.c.seq != sa.func.coalesce(kept, 0) for kept in (jobs.c.last_seq, jobs.c.logs_seq, _FIRST_FINAL)),
 )
 _WITH_EVENTS = jobs.join(events, events.c.job_id == jobs.c.job_id)
+# For counting over all jobs: the first final event of each, found in one pass.
+_first = (
+    sa.select(_other.c.job_id, sa.func.min(_other.c.seq).label("seq"))
+    .where(_other.c.kind.in_(_FINAL))
+    .group_by(_other.c.job_id)
+    .subquery()
+)
+_WITH_FIRST = _WITH_EVENTS.outerjoin(_first, _first.c.job_id == jobs.c.job_id)
+_ALL_THAT_GO = sa.and_(
+    events.c.pruned_at.is_(None),
+    *(events.c.seq != sa.func.coalesce(kept, 0) for kept in (jobs.c.last_seq, jobs.c.logs_seq, _first.c.seq)),
+)
+_KEPT = sa.select(jobs.c.last_seq, jobs.c.logs_seq, _FIRST_FINAL.label("first")).where(
+    jobs.c.job_id == sa.bindparam("job_id")
+)
 _STRAY = sa.and_(events.c.job_id.is_(None), events.c.received_at < sa.bindparam("before"))
 _SIZE = sa.func.coalesce(sa.func.sum(sa.func.length(events.c.middle)), 0)
 _COUNT = sa.select(sa.func.count(), _SIZE)
@@ -83,6 +98,7 @@ class Pruner:
         self.which = which
         self._now = now
         self._place = {"before": before}
+        self._reached = ""  # jobs before this one have nothing left to go
         self.damaged: set[str] = set()  # jobs that are left as they are: a body to be kept cannot be read
 
     def count(self, connection: sa.Connection) -> Pruned:
@@ -96,7 +112,7 @@ class Pruner:
             found, size = self._sum(connection, _COUNT.select_from(events), _STRAY)
             return Pruned(events=found, bytes=size)
         found, size = self._sum(connection, _COUNT.select_from(_WITH_EVENTS), _OLD)
-        bodies_first, _ = self._sum(connection, _COUNT.select_from(_WITH_EVENTS), _OLD, _GOES)
+        bodies_first, _ = self._sum(connection, _COUNT.select_from(_WITH_FIRST), _OLD, _ALL_THAT_GO)
         old = connection.execute(sa.select(sa.func.count()).select_from(jobs).where(_OLD), self._place).scalar_one()
         return Pruned(bodies=bodies_first, jobs=old, events=found, bytes=size)
 
@@ -115,9 +131,10 @@ class Pruner:
         return int(found), int(size)
 
     def _some_bodies(self, connection: sa.Connection) -> Pruned:
-        here = sa.and_(_OLD, jobs.c.job_id.not_in(self.damaged))
+        here = sa.and_(_OLD, jobs.c.job_id >= self._reached, jobs.c.job_id.not_in(self.damaged))
         with_bodies = sa.select(jobs.c.job_id).where(here, sa.exists().where(_GOES)).order_by(jobs.c.job_id).limit(1)
         while (job_id := connection.execute(with_bodies, self._place).scalar()) is not None:
+            self._reached = job_id
             try:
                 return _prune_bodies(connection, job_id, self._now)
             except JournalDamaged:
@@ -143,20 +160,25 @@ class Pruner:
 
 def _prune_bodies(connection: sa.Connection, job_id: str, now: float) -> Pruned:
     """Some of one job's. Raises ``JournalDamaged`` before anything was changed."""
-    job = jobs.c.job_id == job_id
-    chained = events.c.whole_seq.is_not(None)
-    staying = sa.select(events.c.seq, events.c.body_crc32).select_from(_WITH_EVENTS)
-    staying = staying.where(job, ~_GOES, chained, events.c.pruned_at.is_(None))
+    kept = [seq for seq in connection.execute(_KEPT, {"job_id": job_id}).one() if seq is not None]
+    staying = sa.select(events.c.seq, events.c.body_crc32).where(
+        events.c.seq.in_(kept), events.c.whole_seq.is_not(None)
+    )
     whole = [_whole(connection, job_id, row.seq, row.body_crc32) for row in connection.execute(staying).fetchall()]
     alone = [seq for seq, _ in whole]
     before = _stored(connection, alone)
     for seq, columns in whole:
         connection.execute(events.update().where(events.c.seq == seq).values(**columns))
-    newest_first = sa.select(events.c.seq).select_from(_WITH_EVENTS).where(job, _GOES).order_by(events.c.seq.desc())
-    going = connection.execute(newest_first.limit(BATCH_EVENTS)).scalars().all()
+    there = sa.and_(events.c.job_id == job_id, events.c.pruned_at.is_(None), events.c.seq.not_in(kept))
+    newest_first = sa.select(events.c.seq).where(there).order_by(events.c.seq.desc()).limit(BATCH_EVENTS)
+    going = connection.execute(newest_first).scalars().all()
     size = _stored(connection, going) + before - _stored(connection, alone)
     gone = {"pruned_at": now, "middle": b"", "base_seq": None, "whole_seq": None, "head": 0, "tail": 0}
-    connection.execute(events.update().where(events.c.seq.in_(going)).values(**gone))
+    # Written anew rather than updated: rows that shrink in their place would leave SQLite's pages nearly empty.
+    these = events.c.seq.in_(going)
+    rows = [{**row, **gone} for row in connection.execute(sa.select(events).where(these)).mappings()]
+    connection.execute(events.delete().where(these))
+    connection.execute(events.insert(), rows)
     return Pruned(bodies=len(going), bytes=size)
 
 
