@@ -104,9 +104,7 @@ class Pruner:
     def count(self, connection: sa.Connection) -> Pruned:
         """What would go, if nothing changes meanwhile."""
         if self.which == "bodies":
-            found, size = self._sum(
-                connection, sa.select(sa.func.count(), _SIZE).select_from(_WITH_EVENTS), _OLD, _GOES
-            )
+            found, size = self._sum(connection, _COUNT.select_from(_WITH_FIRST), _OLD, _ALL_THAT_GO)
             return Pruned(bodies=found, bytes=size)
         if self.which == "unrecognized":
             found, size = self._sum(connection, _COUNT.select_from(events), _STRAY)
