@@ -20,10 +20,11 @@ T = TypeVar("T")
 
 
 class Backoff(msgspec.Struct, frozen=True):
-    """Seconds between attempts: ``first``, then twice as long each time, at most ``longest``."""
+    """Seconds between attempts: ``first``, then twice as long each time, at most ``longest``; or as asked for."""
 
     first: float = 1.0
     longest: float = 60.0
+    longest_asked: float = 900.0  # that the other side may ask for: the Hub's windows have five minutes
 
 
 async def persist(
@@ -61,7 +62,7 @@ async def persist(
         except Exception as problem:  # a fault of ours: said loudly, and tried again like any other
             log.exception("delivery_fault")
             reason = f"unexpected {type(problem).__name__}: {problem}"
-        wait = min(max(pause, asked or 0.0), backoff.longest)
+        wait = max(min(pause, backoff.longest), min(asked or 0.0, backoff.longest_asked))
         if clock() + wait >= no_retry_after:
             raise Permanent(f"{reason} (the deadline has passed; no further attempt)")
         with contextlib.suppress(NotReady):  # a store that cannot be written now shall not end the delivery

@@ -149,7 +149,8 @@ class Steps:
             await self._fail(rows, job_id, reason)
             return False
         self._count(rows, "delivered", size)
-        log.info("delivered", job_id=job_id, destination=destination, url=url, files=len(files))
+        shown = url.partition("?")[0]  # the rest of a pre-signed link lets anyone in
+        log.info("delivered", job_id=job_id, destination=destination, url=shown, files=len(files))
         return True
 
     async def _publish(self, rows: Rows, destination: str, package: Package) -> str:

@@ -58,7 +58,7 @@ def model_card(package: Package, *, license_: str | None, base_model: str | None
         lines += [f"![{_line(name)}](<./{name}>)" for name in images] + [""]
     if settings:
         lines += ["## Training", "", "| setting | value |", "|---|---|"]
-        lines += [f"| `{_cell(name)}` | {_cell(value)} |" for name, value in settings.items()] + [""]
+        lines += [f"| {_code(name)} | {_cell(value)} |" for name, value in settings.items()] + [""]
     if package.files:
         lines += ["## Files", "", "| file | bytes | SHA-256 |", "|---|---|---|"]
         lines += [f"| {_cell(file.name)} | {file.bytes} | `{file.sha256}` |" for file in package.files] + [""]
@@ -140,6 +140,11 @@ def _plain(value: Any) -> Any:
 def _line(text: str) -> str:
     """One line without control characters, lone surrogates and the like."""
     return re.sub(r"\s+", " ", "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)).strip()
+
+
+def _code(name: str) -> str:
+    """In a code span a backslash shows; only the column's end means something there."""
+    return f"`{_line(name).replace('`', '').replace('|', '&#124;') or '?'}`"
 
 
 def _cell(value: Any) -> str:

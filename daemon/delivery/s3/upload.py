@@ -44,7 +44,7 @@ class Bucket:
         """Whether the object is there already. One that may not be looked at is not: without the right to list a
         bucket, S3 answers 403 for what is missing."""
         try:
-            with judged(key):
+            with judged(f"{self._name}/{key}"):
                 found = self._client.head_object(Bucket=self._name, Key=key)
         except (Missing, Denied):
             return False
@@ -58,7 +58,7 @@ class Bucket:
         ``headers``: further ones, as boto3 names them.
         """
         described = {**headers, "Metadata": {SHA256: sha256}}
-        with judged(key):
+        with judged(f"{self._name}/{key}"):
             if isinstance(body, bytes):
                 size = len(body)
                 md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

@@ -73,7 +73,7 @@ async def test_one_commit_with_a_card(repos: Repos, hub: Hub, here: Place, job: 
     assert metadata["instance_prompt"] == 'a photo of sks: "cat" 🐈 #1'
     assert metadata["widget"] == [{"text": "sks cat | on a mat", "output": {"url": "sample 1.png"}}]
     text = card.decode()
-    assert "| `learning\\_rate` | 1e-4 |" in text and "![sample 1.png](<./sample 1.png>)" in text
+    assert "| `learning_rate` | 1e-4 |" in text and "![sample 1.png](<./sample 1.png>)" in text
     for hidden in ("/home/", "hf_aaa", "redacted", "private-run", "example.com", "api.replicate.com", "multidata"):
         assert hidden not in text
 
