@@ -55,6 +55,7 @@ PATH_PARAMETERS: Mapping[str, str] = {
     "job_id": "The job's id: ours (`job_…`) or the provider's",
     "seq": "The event's sequence number",
     "session_id": "The login's id, as the list shows it",
+    "upload_id": "The upload's id, as its beginning gave it",
     "digest": "What the page's files hash to: another build has other addresses",
     "folder": "A folder of the page's files",
     "name": "A file's name",
