@@ -15,6 +15,7 @@ from ..rejected import REJECTED
 WEBHOOKS_LATE_SECONDS = 60
 POLLED_LATELY_SECONDS = 24 * 3600
 NAMED = 3  # addresses named in one line
+_SETTINGS = ("/settings", "Settings")
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -37,20 +38,20 @@ async def notices(request: web.Request, limit: CostLimit) -> list[Notice]:
 async def _token(request: web.Request) -> list[Notice]:
     if await request.app[keys.TOKENS].get() is not None:
         return []
-    detail = "Nothing can be submitted or checked. Set REPLICATE_API_TOKEN and restart, or run `tunerd token set`."
-    return [Notice("bad", "The API token is missing", detail)]
+    detail = "Nothing can be submitted or checked until one is saved, or given as REPLICATE_API_TOKEN at the start."
+    return [Notice("bad", "The API token is missing", detail, *_SETTINGS)]
 
 
 def _limit(limit: CostLimit) -> list[Notice]:
     if not limit.enabled:
         return []
     if limit.unknown is not None:
-        return [Notice("warn", "The spending limit cannot be judged", limit.unknown)]
+        return [Notice("warn", "The spending limit cannot be judged", limit.unknown, *_SETTINGS)]
     if not limit.exceeded:
         return []
     stops = "New jobs are refused" if limit.action == "block" else "New jobs are still taken, with a warning,"
     detail = f"{stops} until the period ends or the limit of ${limit.amount:,.2f} is raised."
-    return [Notice("bad", "The spending limit is reached", detail)]
+    return [Notice("bad", "The spending limit is reached", detail, *_SETTINGS)]
 
 
 async def _deliveries(request: web.Request) -> list[Notice]:
@@ -74,13 +75,13 @@ async def _paused(request: web.Request) -> list[Notice]:
 async def _webhooks(request: web.Request) -> list[Notice]:
     if request.app[keys.EFFECTIVE].webhook_url is None:
         detail = "Replicate cannot send events; jobs are followed by asking its API, a little later."
-        return [Notice("warn", "No webhook URL is set", detail)]
+        return [Notice("warn", "No webhook URL is set", detail, *_SETTINGS)]
     arrivals, now = request.app[keys.STORE].arrivals, request.app[keys.CLOCK]()
     polled, came = await arrivals.last("poll"), await arrivals.last("webhook")
     if polled is None or now - polled > POLLED_LATELY_SECONDS or polled - (came or 0.0) < WEBHOOKS_LATE_SECONDS:
         return []
     detail = "The newest events were found by asking the API. Check that the tunnel or proxy runs and reaches tunerd."
-    return [Notice("warn", "Webhooks do not arrive", detail)]
+    return [Notice("warn", "Webhooks do not arrive", detail, *_SETTINGS)]
 
 
 def _rejected(request: web.Request) -> list[Notice]:
@@ -93,4 +94,4 @@ def _rejected(request: web.Request) -> list[Notice]:
     requests = "1 request" if count == 1 else f"{count} requests"
     detail = "If they are Replicate's, add the addresses to the allowlist; else nothing needs to be done."
     verb = "would have rejected" if effective.webhook_ip_mode == "log-only" else "rejected"
-    return [Notice("warn", f"The allowlist {verb} {requests} from {named}", detail)]
+    return [Notice("warn", f"The allowlist {verb} {requests} from {named}", detail, *_SETTINGS)]
