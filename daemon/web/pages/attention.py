@@ -15,7 +15,6 @@ from ..rejected import REJECTED
 WEBHOOKS_LATE_SECONDS = 60
 POLLED_LATELY_SECONDS = 24 * 3600
 NAMED = 3  # addresses named in one line
-_SETTINGS = ("/settings", "Settings")
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -28,9 +27,10 @@ class Notice(msgspec.Struct, frozen=True):
     link_text: str = ""
 
 
-async def notices(request: web.Request, limit: CostLimit) -> list[Notice]:
-    """The most urgent first."""
-    found = [*await _token(request), *_limit(limit), *await _deliveries(request), *await _paused(request)]
+async def notices(request: web.Request, limit: CostLimit, *, begun: bool) -> list[Notice]:
+    """The most urgent first. What the guide says until jobs have ``begun`` is not said here as well."""
+    found = [*await _token(request), *_webhook_url(request)] if begun else []
+    found += [*_limit(limit), *await _deliveries(request), *await _paused(request)]
     found += [*await _webhooks(request), *_rejected(request)]
     return sorted(found, key=lambda notice: notice.level)  # "bad" before "warn"; else as found
 
@@ -39,19 +39,19 @@ async def _token(request: web.Request) -> list[Notice]:
     if await request.app[keys.TOKENS].get() is not None:
         return []
     detail = "Nothing can be submitted or checked until one is saved, or given as REPLICATE_API_TOKEN at the start."
-    return [Notice("bad", "The API token is missing", detail, *_SETTINGS)]
+    return [Notice("bad", "The API token is missing", detail, "/settings#token-title", "Enter it")]
 
 
 def _limit(limit: CostLimit) -> list[Notice]:
     if not limit.enabled:
         return []
     if limit.unknown is not None:
-        return [Notice("warn", "The spending limit cannot be judged", limit.unknown, *_SETTINGS)]
+        return [Notice("warn", "The spending limit cannot be judged", limit.unknown)]
     if not limit.exceeded:
         return []
     stops = "New jobs are refused" if limit.action == "block" else "New jobs are still taken, with a warning,"
     detail = f"{stops} until the period ends or the limit of ${limit.amount:,.2f} is raised."
-    return [Notice("bad", "The spending limit is reached", detail, *_SETTINGS)]
+    return [Notice("bad", "The spending limit is reached", detail, "/settings#limit-title", "The limit")]
 
 
 async def _deliveries(request: web.Request) -> list[Notice]:
@@ -72,16 +72,22 @@ async def _paused(request: web.Request) -> list[Notice]:
     return [Notice("warn", title, detail, "/publishing", "Publishing")]
 
 
+def _webhook_url(request: web.Request) -> list[Notice]:
+    if request.app[keys.EFFECTIVE].webhook_url is not None:
+        return []
+    detail = "Replicate cannot send events; jobs are followed by asking its API, a little later."
+    return [Notice("warn", "No webhook URL is set", detail, "/settings#webhook-title", "Set it")]
+
+
 async def _webhooks(request: web.Request) -> list[Notice]:
     if request.app[keys.EFFECTIVE].webhook_url is None:
-        detail = "Replicate cannot send events; jobs are followed by asking its API, a little later."
-        return [Notice("warn", "No webhook URL is set", detail, *_SETTINGS)]
+        return []
     arrivals, now = request.app[keys.STORE].arrivals, request.app[keys.CLOCK]()
     polled, came = await arrivals.last("poll"), await arrivals.last("webhook")
     if polled is None or now - polled > POLLED_LATELY_SECONDS or polled - (came or 0.0) < WEBHOOKS_LATE_SECONDS:
         return []
     detail = "The newest events were found by asking the API. Check that the tunnel or proxy runs and reaches tunerd."
-    return [Notice("warn", "Webhooks do not arrive", detail, *_SETTINGS)]
+    return [Notice("warn", "Webhooks do not arrive", detail, "/settings#webhook-title", "Test the URL")]
 
 
 def _rejected(request: web.Request) -> list[Notice]:
@@ -94,4 +100,5 @@ def _rejected(request: web.Request) -> list[Notice]:
     requests = "1 request" if count == 1 else f"{count} requests"
     detail = "If they are Replicate's, add the addresses to the allowlist; else nothing needs to be done."
     verb = "would have rejected" if effective.webhook_ip_mode == "log-only" else "rejected"
-    return [Notice("warn", f"The allowlist {verb} {requests} from {named}", detail, *_SETTINGS)]
+    title = f"The allowlist {verb} {requests} from {named}"
+    return [Notice("warn", title, detail, "/settings#allow-title", "Allowlist")]

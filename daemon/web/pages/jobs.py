@@ -18,6 +18,7 @@ from ..answers import query_choice, query_int
 from ..api.jobs import job_views
 from ..endpoint import Answer, Endpoint, Param
 from ..render import JobView
+from .guide import guide
 from .live import STREAM_ANSWER, STREAM_PARAMS, Part, View, element_id, stream_view
 from .rendering import fragment, page
 from .strip import strip
@@ -109,13 +110,15 @@ async def _look(request: web.Request, asked: Asked) -> View:
     searches = request.app[keys.STORE].job_searches
     jobs, total = await searches.page(asked.search())
     rows = [_row(request, job) for job in await job_views(request, jobs)]
-    filters = {"asked": asked, "counts": await _counts(request)}
+    counts = await _counts(request)
+    filters = {"asked": asked, "counts": counts}
     pages = max(1, math.ceil(total / JOBS_A_PAGE))
     first = (asked.page - 1) * JOBS_A_PAGE
     paging = {"asked": asked, "total": total, "pages": pages, "first": first, "last": first + len(rows)}
     return View(
         [
-            await strip(request),
+            await strip(request, begun=counts[""] > 0),
+            await guide(request, counts[""]),
             Part("filters", fragment(request, "parts/job_filters.html", filters)),
             *rows,
             Part("paging", fragment(request, "parts/job_paging.html", paging)),

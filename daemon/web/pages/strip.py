@@ -22,7 +22,8 @@ class ProviderWord(msgspec.Struct, frozen=True):
     detail: str
 
 
-async def strip(request: web.Request) -> Part:
+async def strip(request: web.Request, *, begun: bool) -> Part:
+    """``begun``: there are jobs; before, the guide tells what is to be set up."""
     limit = await cost_limit_view(request)
     context = {
         "provider": _provider(request.app[keys.STATUS_FEED].known()),
@@ -30,7 +31,7 @@ async def strip(request: web.Request) -> Part:
         "webhook_url": request.app[keys.EFFECTIVE].webhook_url,
         "limit": limit,
         "share": limit_share(limit),
-        "notices": await notices(request, limit),
+        "notices": await notices(request, limit, begun=begun),
     }
     return Part("strip", fragment(request, "parts/strip.html", context))
 

@@ -45,6 +45,8 @@ async def test_nothing(served: Served) -> None:
 
 async def test_what_is_missing(tmp_path: Path) -> None:
     async with running_app(tmp_path) as served:
+        assert await titles(served) == []  # the guide says it, until there is a job
+        await served.event("p1")
         assert await titles(served) == ["The API token is missing", "No webhook URL is set"]
 
 
