@@ -65,6 +65,32 @@ class Parts:
         await drain(self.web, leave)
 
 
+@dataclass(frozen=True)
+class _Common:
+    """What every role has."""
+
+    store: Store
+    effective: EffectiveSettings
+    session: aiohttp.ClientSession
+    tokens: TokenSource
+    client: ReplicateClient
+    secrets: WebhookSecrets
+    ranges_feed: RangesFeed
+    status_feed: StatusFeed
+    preflight: Preflight
+    submitter: Submitter
+
+
+@dataclass
+class _Work:
+    """What runs behind the receiver, and what a reload tells. A node that only receives does little of it."""
+
+    background: dict[str, Callable[[], Awaitable[Any]]]
+    on_reload: list[Callable[[], None]]
+    wake_delivery: Callable[[], None]
+    preview: Callable[[str, int], Awaitable[bytes]] | None = None
+
+
 @asynccontextmanager
 async def open_parts(
     settings: Settings, reread: Callable[[], Settings], listening: tuple[str, ...] = ()
@@ -75,87 +101,119 @@ async def open_parts(
     """
     metrics = Metrics()
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(
-            Store.open(settings.database_url, settings.data_dir, secret_key=credential("tunerd.key"), metrics=metrics)
-        )
-        metrics.describe(role=settings.role, store=store.kind)
-        effective = EffectiveSettings(settings, store.settings)
-        await effective.load()
-        session = await stack.enter_async_context(
-            aiohttp.ClientSession(trust_env=True, timeout=CLIENT_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
-        )
-        tokens = TokenSource(settings, store.secrets)
-        client = ReplicateClient(session, tokens.get, settings.replicate_base_url, metrics=metrics)
-        secrets = WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=time.time)
-        ranges_feed = RangesFeed(
+        common = await _open_common(stack, settings, metrics)
+        work = _receiving(settings, common)
+        if settings.role != "ingest":
+            await _add_worker(stack, settings, common, work, metrics)
+        reloader = Reloader(settings, reread, work.on_reload)
+        served = _application(settings, common, work, metrics, reloader, listening)
+        work.on_reload.append(lambda: settings_changed(served))
+        yield Parts(web=served, background=work.background, reload=reloader.reload, alive=common.store.ping)
+
+
+async def _open_common(stack: AsyncExitStack, settings: Settings, metrics: Metrics) -> _Common:
+    store = await stack.enter_async_context(
+        Store.open(settings.database_url, settings.data_dir, secret_key=credential("tunerd.key"), metrics=metrics)
+    )
+    metrics.describe(role=settings.role, store=store.kind)
+    effective = EffectiveSettings(settings, store.settings)
+    await effective.load()
+    session = await stack.enter_async_context(
+        aiohttp.ClientSession(trust_env=True, timeout=CLIENT_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
+    )
+    now = time.time
+    tokens = TokenSource(settings, store.secrets)
+    client = ReplicateClient(session, tokens.get, settings.replicate_base_url, metrics=metrics)
+    secrets = WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=now)
+    preflight = Preflight(session, secrets, lambda: store.settings.daemon_id(now()), now=now)
+    scratch = settings.data_dir / "tmp"
+    return _Common(
+        store=store,
+        effective=effective,
+        session=session,
+        tokens=tokens,
+        client=client,
+        secrets=secrets,
+        ranges_feed=RangesFeed(
             session,
             settings.ip_ranges_url,
             settings.data_dir / "ip-ranges.json",
             lambda: () if effective.webhook_ip_mode == "off" else effective.webhook_ip_scopes,
-            now=time.time,
+            now=now,
+        ),
+        status_feed=StatusFeed(session, settings.status_url, now),
+        preflight=preflight,
+        submitter=Submitter(store, effective, client, tokens, scratch=scratch, now=now, preflight=preflight),
+    )
+
+
+def _receiving(settings: Settings, common: _Common) -> _Work:
+    return _Work(
+        background={"journal": common.store.wait_failed, "ip ranges": common.ranges_feed.run},
+        on_reload=[
+            common.effective.settings_changed,
+            lambda: common.secrets.pin(settings.webhook_secret),
+            lambda: setattr(common.status_feed, "url", settings.status_url),
+            lambda: setattr(common.ranges_feed, "url", settings.ip_ranges_url),
+        ],
+        wake_delivery=_nothing,
+    )
+
+
+async def _add_worker(
+    stack: AsyncExitStack, settings: Settings, common: _Common, work: _Work, metrics: Metrics
+) -> None:
+    """Reconciliation, delivery, notifications, housekeeping: what one node of a cluster is enough for."""
+    store, now = common.store, time.time
+    reconciler = Reconciler(
+        store, common.client, common.submitter, interval=settings.reconcile_seconds, now=now, metrics=metrics
+    )
+    worker = await stack.enter_async_context(_delivery(settings, store, common.session, common.client, metrics))
+    sender = await stack.enter_async_context(Sender(store, clock=now, metrics=metrics))
+    work.background |= {
+        "reconcile": reconciler.run,
+        "delivery": worker.watch,
+        "delivery wake-up": lambda: _wake_on_events(store, worker),
+        "notifications": sender.run,
+        "alerts": Watch(store, common.effective, settings, clock=now).run,
+        "housekeeping": store.housekeeper(kept_days(settings), now).run,
+    }
+    work.on_reload.append(lambda: setattr(reconciler, "interval", settings.reconcile_seconds))
+    work.wake_delivery, work.preview = worker.wake, worker.preview
+
+
+def _application(
+    settings: Settings,
+    common: _Common,
+    work: _Work,
+    metrics: Metrics,
+    reloader: Reloader,
+    listening: tuple[str, ...],
+) -> web.Application:
+    store, secrets = common.store, common.secrets
+    return make_app(
+        WebParts(
+            settings=settings,
+            store=store,
+            effective=common.effective,
+            client=common.client,
+            tokens=common.tokens,
+            webhook_secrets=secrets,
+            submitter=common.submitter,
+            session=common.session,
+            preflight=common.preflight,
+            ranges_feed=common.ranges_feed,
+            status_feed=common.status_feed,
+            destination_types=destination_types(),
+            check_destination=destination_check(store, settings),
+            checks={"store": store.ping, "webhook_secret": lambda: _secret_known(secrets)},
+            wake_delivery=work.wake_delivery,
+            preview=work.preview,
+            metrics=metrics,
+            reload=reloader.reload,
+            listening=listening,
         )
-        status_feed = StatusFeed(session, settings.status_url, time.time)
-        preflight = Preflight(session, secrets, lambda: store.settings.daemon_id(time.time()), now=time.time)
-        submitter = Submitter(
-            store,
-            effective,
-            client,
-            tokens,
-            scratch=settings.data_dir / "tmp",
-            now=time.time,
-            preflight=preflight,
-        )
-        background: dict[str, Callable[[], Awaitable[Any]]] = {
-            "journal": store.wait_failed,
-            "ip ranges": ranges_feed.run,
-        }
-        wake_delivery: Callable[[], None] = _nothing
-        preview: Callable[[str, int], Awaitable[bytes]] | None = None
-        hooks: list[Callable[[], None]] = [
-            effective.settings_changed,
-            lambda: secrets.pin(settings.webhook_secret),
-            lambda: setattr(status_feed, "url", settings.status_url),
-            lambda: setattr(ranges_feed, "url", settings.ip_ranges_url),
-        ]
-        reloader = Reloader(settings, reread, hooks)
-        if settings.role != "ingest":
-            reconciler = Reconciler(
-                store, client, submitter, interval=settings.reconcile_seconds, now=time.time, metrics=metrics
-            )
-            worker = await stack.enter_async_context(_delivery(settings, store, session, client, metrics))
-            background |= {"reconcile": reconciler.run, "delivery": worker.watch}
-            hooks.append(lambda: setattr(reconciler, "interval", settings.reconcile_seconds))
-            background["delivery wake-up"] = lambda: _wake_on_events(store, worker)
-            sender = await stack.enter_async_context(Sender(store, clock=time.time, metrics=metrics))
-            watch = Watch(store, effective, settings, clock=time.time)
-            background |= {"notifications": sender.run, "alerts": watch.run}
-            background["housekeeping"] = store.housekeeper(kept_days(settings), time.time).run
-            wake_delivery, preview = worker.wake, worker.preview
-        served = make_app(
-            WebParts(
-                settings=settings,
-                store=store,
-                effective=effective,
-                client=client,
-                tokens=tokens,
-                webhook_secrets=secrets,
-                submitter=submitter,
-                session=session,
-                preflight=preflight,
-                ranges_feed=ranges_feed,
-                status_feed=status_feed,
-                destination_types=destination_types(),
-                check_destination=destination_check(store, settings),
-                checks={"store": store.ping, "webhook_secret": lambda: _secret_known(secrets)},
-                wake_delivery=wake_delivery,
-                preview=preview,
-                metrics=metrics,
-                reload=reloader.reload,
-                listening=listening,
-            )
-        )
-        hooks.append(lambda: settings_changed(served))
-        yield Parts(web=served, background=background, reload=reloader.reload, alive=store.ping)
+    )
 
 
 def destination_check(store: Store, settings: Settings) -> Callable[[DestinationConfig], Awaitable[Checked]]:
