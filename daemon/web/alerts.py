@@ -49,9 +49,7 @@ class Alerts(msgspec.Struct):
 async def current_alerts(store: Store, effective: EffectiveSettings, settings: Settings, now: float) -> Alerts:
     """Everything that needs attention at ``now``. Raises ``NotReady``."""
     found = Alerts([], dict.fromkeys(AlertKind, 0))
-    minutes = settings.expiry_alert_minutes
-    expiring = await store.dead_letters.expiring(before=now + 60 * minutes) if minutes > 0 else []
-    _add(found, AlertKind.DELIVERY_EXPIRING, [_expiring(one, now) for one in expiring])
+    _add(found, AlertKind.DELIVERY_EXPIRING, await expiring_alerts(store, settings, now))
     failed, total = await store.dead_letters.dead(limit=MOST)
     _add(found, AlertKind.DELIVERY_FAILED, [_failed(one) for one in failed], total)
     _add(found, AlertKind.COST_LIMIT_REACHED, await _money(store, effective, now))
@@ -74,6 +72,13 @@ async def current_alerts(store: Store, effective: EffectiveSettings, settings: S
             alert = Alert(AlertKind.DESTINATION_PAUSED, "info", said, destination=destination.name)
             _add(found, AlertKind.DESTINATION_PAUSED, [alert])
     return found
+
+
+async def expiring_alerts(store: Store, settings: Settings, now: float) -> list[Alert]:
+    """Outputs that are about to be lost, the most urgent first."""
+    minutes = settings.expiry_alert_minutes
+    expiring = await store.dead_letters.expiring(before=now + 60 * minutes) if minutes > 0 else []
+    return [_expiring(one, now) for one in expiring]
 
 
 def _add(found: Alerts, kind: AlertKind, alerts: list[Alert], total: int | None = None) -> None:

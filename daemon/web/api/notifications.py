@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import re
 import secrets
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -78,7 +80,7 @@ class Queued(msgspec.Struct):
 
 
 async def get_notifications(request: web.Request) -> web.Response:
-    return json_answer(await _shown(request, {}))
+    return json_answer(await notifications_view(request))
 
 
 async def put_notifications(request: web.Request) -> web.Response:
@@ -106,7 +108,7 @@ async def put_notifications(request: web.Request) -> web.Response:
     for name in before.keys() - set(names):
         await store.secrets.delete(endpoint_url(name))
         await store.secrets.delete(endpoint_secret(name))
-    return json_answer(await _shown(request, made))
+    return json_answer(await notifications_view(request, made))
 
 
 async def post_test(request: web.Request) -> web.Response:
@@ -168,7 +170,8 @@ def _invalid(field: str, reason: str) -> InvalidSetting:
     return InvalidSetting(f"{field}: {reason}.", field=field)
 
 
-async def _shown(request: web.Request, made: dict[str, str]) -> NotificationsView:
+async def notifications_view(request: web.Request, made: Mapping[str, str] = MappingProxyType({})) -> NotificationsView:
+    """All endpoints; ``made``: secrets that the answer is to show, by name."""
     shown = [
         EndpointView(
             name=one.name,

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from . import compare, docs, events, health, job, jobs, login, publishing, rendering, settings, static, submit
+from . import (
+    compare,
+    docs,
+    events,
+    health,
+    job,
+    jobs,
+    login,
+    notifications,
+    publishing,
+    rendering,
+    settings,
+    static,
+    submit,
+)
 
-GROUPS = (jobs, job, compare, submit, publishing, events, settings, health, docs, login, static)
+GROUPS = (jobs, job, compare, submit, publishing, events, settings, notifications, health, docs, login, static)
 
 
 def set_up(app: web.Application) -> None:

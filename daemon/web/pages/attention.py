@@ -8,8 +8,10 @@ import msgspec
 from aiohttp import web
 
 from ... import keys
+from ..alerts import expiring_alerts
 from ..api.costs import CostLimit
 from ..rejected import REJECTED
+from .rendering import job_path
 
 # A poll writes an event only where it learnt something that no webhook had brought. So much later, none will.
 WEBHOOKS_LATE_SECONDS = 60
@@ -30,8 +32,8 @@ class Notice(msgspec.Struct, frozen=True):
 async def notices(request: web.Request, limit: CostLimit, *, begun: bool) -> list[Notice]:
     """The most urgent first. What the guide says until jobs have ``begun`` is not said here as well."""
     found = [*await _token(request), *_webhook_url(request)] if begun else []
-    found += [*_limit(limit), *await _deliveries(request), *await _paused(request)]
-    found += [*await _webhooks(request), *_rejected(request)]
+    found += [*await _expiring(request), *_limit(limit), *await _deliveries(request), *await _paused(request)]
+    found += [*await _webhooks(request), *_rejected(request), *await _notifications(request)]
     return sorted(found, key=lambda notice: notice.level)  # "bad" before "warn"; else as found
 
 
@@ -61,6 +63,30 @@ async def _deliveries(request: web.Request) -> list[Notice]:
     title = "A delivery failed" if count == 1 else f"Deliveries of {count} jobs failed"
     detail = "Replicate removes outputs about an hour after the end: see why, and deliver again."
     return [Notice("bad", title, detail, "/?delivery=failed", "Show them")]
+
+
+async def _expiring(request: web.Request) -> list[Notice]:
+    app = request.app
+    alerts = await expiring_alerts(app[keys.STORE], app[keys.SETTINGS], app[keys.CLOCK]())
+    if not alerts:
+        return []
+    worst, *others = alerts
+    title = "An output is about to be lost" if not others else f"{len(alerts)} outputs are about to be lost"
+    level: Literal["bad", "warn"] = "bad" if any(one.severity == "critical" for one in alerts) else "warn"
+    return [Notice(level, title, worst.message, job_path(worst.job_id or ""), "The job")]
+
+
+async def _notifications(request: web.Request) -> list[Notice]:
+    found = []
+    for one in await request.app[keys.STORE].notifications.endpoints():
+        if one.disabled_reason is not None and not one.enabled:
+            title, reason = f"Notifications to {one.name} were disabled", one.disabled_reason
+        elif one.enabled and one.failing_since is not None:
+            title, reason = f"Notifications to {one.name} do not arrive", one.last_error or ""
+        else:
+            continue
+        found.append(Notice("warn", title, reason, "/settings/notifications", "Notifications"))
+    return found
 
 
 async def _paused(request: web.Request) -> list[Notice]:

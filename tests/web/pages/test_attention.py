@@ -39,6 +39,12 @@ async def event(served: Served, source: str, at: float) -> None:
     await served.store.journal.append(incoming, None)
 
 
+async def succeeded(served: Served, name: str) -> None:
+    """A job with an output that is there for an hour from ``NOW``, whatever the real time is."""
+    await served.event(name, status="succeeded", output="x")
+    await served.store.deliveries.update(f"job_{name}", "local", generation=0, now=NOW, deadline=NOW + 3600)
+
+
 async def test_nothing(served: Served) -> None:
     assert await titles(served) == []
 
@@ -59,7 +65,7 @@ async def test_the_limit(served: Served) -> None:
 
 async def test_deliveries(served: Served) -> None:
     for name in ("p1", "p2"):
-        await served.event(name, status="succeeded", output="x")
+        await succeeded(served, name)
     await served.store.deliveries.update("job_p1", "local", generation=0, now=NOW, status="failed")
     assert await titles(served) == ["A delivery failed"]
     await served.store.deliveries.update("job_p2", "local", generation=0, now=NOW, status="failed")
@@ -87,4 +93,29 @@ async def test_what_the_allowlist_rejected(served: Served) -> None:
         "The allowlist rejected 5 requests from 203.0.113.4, 203.0.113.3, 203.0.113.2 and others"
     ]
     await put(served, webhook_allowed_ips=[])
+    assert await titles(served) == []
+
+
+async def test_an_output_about_to_be_lost(served: Served) -> None:
+    for name in ("p1", "p2"):
+        await succeeded(served, name)
+    update = served.store.deliveries.update
+    await update("job_p1", "local", generation=0, now=NOW, deadline=NOW + 120)
+    assert await titles(served) == ["An output is about to be lost"]
+    await update("job_p2", "local", generation=0, now=NOW, deadline=NOW + 60)
+    assert await titles(served) == ["2 outputs are about to be lost"]
+    async with served.session.get(served.url + "/") as answer:
+        text = await answer.text()
+    notice = text.partition("2 outputs are about to be lost")[2].partition("</li>")[0]
+    assert "job_p2" in notice and "expires in 1 min" in notice and 'href="/jobs/job_p2"' in notice
+    assert "job_p1" not in notice  # the most urgent is named
+
+
+async def test_notifications_that_do_not_arrive(served: Served) -> None:
+    endpoint = {"name": "chat", "url": "https://hooks.example/x"}
+    await served.call("PUT", "/api/cloud/notifications", json={"endpoints": [endpoint]})
+    assert await titles(served) == []
+    await served.store.notifications.disable("chat", "it wants no more")
+    assert await titles(served) == ["Notifications to chat were disabled"]
+    await served.call("PUT", "/api/cloud/notifications", json={"endpoints": [{"name": "chat", "enabled": True}]})
     assert await titles(served) == []
