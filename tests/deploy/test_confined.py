@@ -29,6 +29,7 @@ from tests.support.seccomp import allowed_calls, programs
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "systemd" / "tunerd.service"
+BACKUP_UNIT = UNIT.with_name("tunerd-backup.service")
 STATE = "/var/lib/tunerd"
 USER = "61184"  # the first of systemd's dynamic users
 # What ProcSubset=pid hides, as far as a program may miss it.
@@ -128,7 +129,7 @@ async def manager(tmp_path: Path) -> AsyncIterator[Manager]:
 
 @pytest.fixture
 def confined(tmp_path: Path, manager: Manager) -> Confined:
-    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "backups").mkdir(parents=True)  # as StateDirectory= makes them
     (tmp_path / "credentials").mkdir()
     return Confined(tmp_path, programs(UNIT))
 
@@ -185,6 +186,8 @@ async def test_a_job_from_submit_to_its_files(confined: Confined, manager: Manag
             async with session.get(url + "/api/cloud/jobs", headers=foreign) as answer:
                 assert answer.status == 200
             assert not (tmp_path / "state" / "secret.key").exists()  # the credential is used instead
+            await backed_up(confined)
+            assert len(list((tmp_path / "state" / "backups").iterdir())) == 1
             os.kill(pid, signal.SIGTERM)
             assert await asyncio.wait_for(process.wait(), WAIT_SECONDS) == 0
             await manager.told("STOPPING=1")
@@ -194,6 +197,21 @@ async def test_a_job_from_submit_to_its_files(confined: Confined, manager: Manag
             log = await reading if reading else b""
             await process.wait()
         assert b"EPERM" not in log and b"Operation not permitted" not in log, log.decode()[-3000:]
+
+
+async def backed_up(confined: Confined) -> None:
+    """What tunerd-backup.service starts, under its restrictions, beside the running daemon."""
+    assert programs(BACKUP_UNIT) == confined.filters
+    command = re.findall(r"^ExecStart=\S+/tunerd (.+)$", BACKUP_UNIT.read_text(), re.MULTILINE)[0].split()
+    process, _ = await confined.start(
+        *(sys.executable, "-P", "-m", "daemon", *command),
+        PYTHONPATH=str(ROOT),
+        HOME="/",
+        STATE_DIRECTORY=f"{STATE}:{STATE}/backups",
+        CREDENTIALS_DIRECTORY="/run/credentials/tunerd.service",
+    )
+    out, err = await asyncio.wait_for(process.communicate(), WAIT_SECONDS)
+    assert process.returncode == 0, (out, err)
 
 
 async def delivered(session: aiohttp.ClientSession, address: str) -> None:

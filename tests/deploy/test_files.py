@@ -54,6 +54,14 @@ def test_nothing_is_left_to_fill_and_ranges_are_where_they_belong() -> None:
     assert "reverse_proxy unix//run/tunerd.sock {" in caddy.render(facts)
 
 
+def test_caddy_reads_the_file_to_copy_and_would_not_format_it() -> None:
+    program, file = system_program("caddy"), str(DEPLOY / "caddy" / "Caddyfile")
+    adapted = subprocess.run([program, "adapt", "--config", file], capture_output=True, text=True, check=True)
+    assert "warn" not in adapted.stderr.lower(), adapted.stderr
+    formatted = subprocess.run([program, "fmt", file], capture_output=True, text=True, check=False)
+    assert formatted.stdout == Path(file).read_text()
+
+
 def test_traefik_options_are_documented_ones() -> None:
     """Traefik itself is not run here; its option names are those of its reference (version 3)."""
     http = yaml.safe_load(traefik.render(Facts(ranges=RANGES)))["http"]
