@@ -172,17 +172,20 @@ async def test_the_journal(client, sandbox: Sandbox, tmp_path: Path) -> None:
     exported = await client("events", "export")
     rows = exported.lines()
     assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
-    raw = await client("events", "show", "1", "--raw")
-    assert raw.out.encode() == base64.b64decode(rows[0]["body_base64"])
-    shown = (await client("events", "show", "1", "--json")).json()
-    assert shown["body"]["status"] == "starting" and shown["headers"]["webhook-id"] == rows[0]["webhook_id"]
-    assert '"status": "starting"' in (await client("events", "show", "1")).out
+    signed = [row for row in rows if row["source"] == "webhook"]  # on a busy machine a poll may have come between
+    first = str(signed[0]["seq"])
+    raw = await client("events", "show", first, "--raw")
+    assert raw.out.encode() == base64.b64decode(signed[0]["body_base64"])
+    shown = (await client("events", "show", first, "--json")).json()
+    status = json.loads(raw.out)["status"]
+    assert shown["body"]["status"] == status and shown["headers"]["webhook-id"] == signed[0]["webhook_id"]
+    assert f'"status": "{status}"' in (await client("events", "show", first)).out
     assert (await client("events", "show", "9999")).code == 1
 
     verified = await client("events", "verify", **secret)
-    assert verified.code == 0 and f"{len(rows)} valid, 0 invalid" in verified.out
+    assert verified.code == 0 and f"{len(signed)} valid, 0 invalid" in verified.out
     wrong = await client("events", "verify", "--secret", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "--json")
-    assert wrong.code == 1 and {line["verdict"] for line in wrong.lines()} == {"invalid"}
+    assert wrong.code == 1 and {line["verdict"] for line in wrong.lines()} - {"unsigned"} == {"invalid"}
     part = await client("events", "export", "--from", "2", "--to", "3", "--output", str(tmp_path / "events.jsonl"))
     assert part.code == 0 and part.out == ""
     assert [json.loads(line)["seq"] for line in (tmp_path / "events.jsonl").read_text().splitlines()] == [2, 3]
