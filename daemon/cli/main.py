@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .exits import FAILED, INTERRUPTED, MISCONFIGURED, OK, ApiProblem, CliError, Usage
@@ -83,6 +84,9 @@ def build_app(name: str) -> App:
     """The parser of one command, which is imported only when the parser comes to it."""
     from cyclopts import App, Parameter
 
+    from .prose import reflow_docs
+
+    reflow_docs(import_module(f".{TARGETS[name].partition(':')[0]}", __package__))
     app = App(
         name="tunerd",
         help_format="plaintext",
