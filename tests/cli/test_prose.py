@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -28,5 +29,5 @@ def test_a_narrow_terminal_has_no_stumps(command: list[str]) -> None:
         env=environment,
     ).stdout
     lines = shown[: shown.index("╭")].splitlines()
-    stumps = [line for line, after in zip(lines, lines[1:], strict=False) if 0 < len(line) < 40 and after[:1].isalpha()]
+    stumps = [line for line, after in itertools.pairwise(lines) if 0 < len(line) < 40 and after[:1].isalpha()]
     assert stumps == []
