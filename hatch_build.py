@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ FILES = {
     "pico.min.css": ("@picocss/pico/css/pico.min.css",),
     "pico.LICENSE.txt": ("@picocss/pico/LICENSE.md",),
 }
+AUTHORITIES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")  # where pip and Python are told of them
 NPM_TRIES = 3  # networks fail for a moment
 NPM_SECONDS = 300  # one try; four small packages take two seconds
 
@@ -82,12 +85,28 @@ def _npm_ci(folder: Path) -> None:
     command = ["ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     for attempt in range(1, NPM_TRIES + 1):
         done: subprocess.CompletedProcess[Any] = npm(
-            command, return_completed_process=True, cwd=folder, timeout=NPM_SECONDS, capture_output=True, text=True
+            command,
+            return_completed_process=True,
+            cwd=folder,
+            timeout=NPM_SECONDS,
+            capture_output=True,
+            text=True,
+            env=with_authorities(os.environ),
         )
         if done.returncode == 0:
             return
         print(f"npm ci failed (try {attempt} of {NPM_TRIES}):\n{done.stdout}{done.stderr}", flush=True)  # noqa: T201
     raise SystemExit("The packages of the web page cannot be fetched: see npm's words above.")
+
+
+def with_authorities(environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` with a company's authority, as pip and Python know it, told to Node too, which has a name of its own.
+
+    Behind a proxy that opens TLS pip would have gone through, and npm would be the first to fail.
+    """
+    named = [environ.get(name, "") for name in ("NODE_EXTRA_CA_CERTS", *AUTHORITIES)]
+    first = next((one for one in named if one and Path(one).is_file()), None)
+    return dict(environ) if first is None else {**environ, "NODE_EXTRA_CA_CERTS": first}
 
 
 def _wanted(root: Path) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 import time
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+
+from daemon.logs import configure_logging
 
 from . import downloads, footprint, journal, publish, receiver, servers
 from .report import Limit, Table, limits_table
@@ -31,6 +34,7 @@ def main() -> int:
     if unknown := set(parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
 
+    configure_logging("json", logging.WARNING)  # as a daemon: no line for each event
     RESULTS.mkdir(parents=True, exist_ok=True)
     tables: list[Table] = []
     limits: list[Limit] = []

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ from daemon.delivery.fetch import Fetcher
 from daemon.delivery.limits import Limits
 from daemon.delivery.origins import Origins
 from daemon.delivery.staging import Part
+from daemon.delivery.threads import worker_pool
 
 TICK_SECONDS = 0.001
 
@@ -37,7 +37,7 @@ async def main(url: str, folder: Path) -> Download:
     parts = urlsplit(url)
     origins = Origins(f"{parts.scheme}://{parts.netloc}", ())
     late: list[float] = []
-    with ThreadPoolExecutor(2) as pool:
+    with worker_pool(2, "delivery") as pool:
         async with Fetcher(origins, _no_token, pool, Limits(), trust_env=False) as fetcher:
             part = await asyncio.to_thread(Part, folder / "model.tar", url)
             ticking = asyncio.create_task(_tick(late))

@@ -21,17 +21,21 @@ class Limit(msgspec.Struct):
     """One figure and what it has to reach."""
 
     what: str
-    value: float
+    value: float | None  # None: it was not measured
     at_least: float | None = None
     at_most: float | None = None
 
     @property
     def held(self) -> bool:
+        if self.value is None:
+            return True
         low = self.at_least is None or self.value >= self.at_least
         return low and (self.at_most is None or self.value <= self.at_most)
 
     def row(self) -> list[str]:
         wanted = f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
+        if self.value is None:
+            return [self.what, "-", wanted, "NOT MEASURED"]
         return [self.what, f"{self.value:.3g}", wanted, "held" if self.held else "MISSED"]
 
 

@@ -1,4 +1,4 @@
-"""The three servers as processes: started on a free port, pinned to a core, killed at the end, their events counted."""
+"""The four servers as processes: started on a free port, pinned to a core, killed at the end, their events counted."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Running(msgspec.Struct):
 
 
 def cores() -> tuple[set[int], set[int]]:
-    """(cores for the server, cores for the load): one for the load, one for the server, where there are two."""
+    """(cores for the server, cores for the load): one for the load; every one for the server, as a user has it."""
     available = sorted(os.sched_getaffinity(0))
-    return ({available[0]}, {available[-1]}) if len(available) > 1 else (set(available), set(available))
+    return set(available), {available[-1]}
 
 
 @contextlib.contextmanager

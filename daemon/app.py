@@ -34,7 +34,7 @@ from .replicate.webhook_secret import WebhookSecrets
 from .store.care.housekeeping import kept_days
 from .store.effective import EffectiveSettings
 from .store.records import DestinationConfig, Job
-from .store.store import Store
+from .store.store import Store, refuse_held
 from .web.application import WebParts, drain, make_app, settings_changed
 
 if TYPE_CHECKING:
@@ -87,8 +87,13 @@ class _Work:
 
     background: dict[str, Callable[[], Awaitable[Any]]]
     on_reload: list[Callable[[], None]]
-    wake_delivery: Callable[[], None]
+    wake_delivery: Callable[[], None] = lambda: None
     preview: Callable[[str, int], Awaitable[bytes]] | None = None
+
+
+def refuse_second(settings: Settings) -> None:
+    """Raise ``Misconfigured``, naming the process, where another daemon has the embedded database open."""
+    refuse_held(settings.database_url, settings.data_dir)
 
 
 @asynccontextmanager
@@ -99,7 +104,7 @@ async def open_parts(
 
     ``reread`` gives the settings anew, for a reload; ``listening`` are the addresses to tell.
     """
-    metrics = Metrics()
+    metrics = Metrics(destination_types())
     async with AsyncExitStack() as stack:
         common = await _open_common(stack, settings, metrics)
         work = _receiving(settings, common)
@@ -124,7 +129,7 @@ async def _open_common(stack: AsyncExitStack, settings: Settings, metrics: Metri
     now = time.time
     tokens = TokenSource(settings, store.secrets)
     client = ReplicateClient(session, tokens.get, settings.replicate_base_url, metrics=metrics)
-    secrets = WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=now)
+    secrets = WebhookSecrets(settings.webhook_secret, client, tokens, store.secrets, now=now)
     preflight = Preflight(session, secrets, lambda: store.settings.daemon_id(now()), now=now)
     scratch = settings.data_dir / "tmp"
     return _Common(
@@ -141,7 +146,7 @@ async def _open_common(stack: AsyncExitStack, settings: Settings, metrics: Metri
             lambda: () if effective.webhook_ip_mode == "off" else effective.webhook_ip_scopes,
             now=now,
         ),
-        status_feed=StatusFeed(session, settings.status_url, now),
+        status_feed=StatusFeed(session, settings.status_url, time.monotonic),
         preflight=preflight,
         submitter=Submitter(store, effective, client, tokens, scratch=scratch, now=now, preflight=preflight),
     )
@@ -156,7 +161,6 @@ def _receiving(settings: Settings, common: _Common) -> _Work:
             lambda: setattr(common.status_feed, "url", settings.status_url),
             lambda: setattr(common.ranges_feed, "url", settings.ip_ranges_url),
         ],
-        wake_delivery=_nothing,
     )
 
 
@@ -206,7 +210,11 @@ def _application(
             status_feed=common.status_feed,
             destination_types=destination_types(),
             check_destination=destination_check(store, settings),
-            checks={"store": store.ping, "webhook_secret": lambda: _secret_known(secrets)},
+            checks={
+                "store": store.ping,
+                "webhook_secret": lambda: _secret_known(secrets, common.effective),
+                "delivery": lambda: _who_delivers(store),
+            },
             wake_delivery=work.wake_delivery,
             preview=work.preview,
             metrics=metrics,
@@ -227,7 +235,12 @@ def _delivery(
     from .delivery.workflow import DeliveryWorker  # noqa: PLC0415 - a node that only receives does not load it
 
     async def fresh_output(job: Job) -> bytes | None:
-        return await client.get(job.provider_job_id, job.api_kind) if job.provider_job_id else None
+        if not job.provider_job_id:
+            return None
+        found = await client.get(job.provider_job_id, job.api_kind)
+        if found is None and job.api_kind == "training":  # predictions answer for trainings, too
+            found = await client.get(job.provider_job_id, "prediction")
+        return found
 
     return DeliveryWorker(settings, store, session, fresh_output, metrics=metrics)
 
@@ -241,9 +254,19 @@ async def _wake_on_events(store: Store, worker: DeliveryWorker) -> None:
             await asyncio.sleep(WAKE_PAUSE)
 
 
-async def _secret_known(secrets: WebhookSecrets) -> str:
+async def _secret_known(secrets: WebhookSecrets, effective: EffectiveSettings) -> str:
     """Can signatures be judged? Without a token and a secret they cannot: events are answered 503 until then."""
+    if not effective.webhook_require_signature:
+        return "not needed: signatures are not required"
     return f"{len(await secrets.get())} known"
+
+
+async def _who_delivers(store: Store) -> str:
+    """No reason not to be ready: events are taken all the same. For everybody's eyes, so it names no machine."""
+    holder = await store.sole.holder(time.time())
+    if holder is None:
+        return "no worker delivers"
+    return "this worker delivers" if holder.ours else "another worker delivers"
 
 
 def credential(name: str) -> bytes | None:
@@ -261,7 +284,3 @@ def credential(name: str) -> bytes | None:
 
 async def _run(run: Callable[[], Awaitable[Any]]) -> Any:
     return await run()
-
-
-def _nothing() -> None:
-    pass

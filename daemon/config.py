@@ -1,4 +1,4 @@
-"""The settings of one process, frozen at start. This is the only reader of the environment.
+"""The settings of one process, frozen at start. What configures the daemon is read here and nowhere else.
 
 Precedence: flag, environment, credential of the service manager, TOML file, default. What one of them gives is
 *pinned*: it wins over what the API stored and cannot be changed there. (Stored values live in ``store/settings.py``.)
@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from . import parsing
+from .core.costs import Hardware, read_prices
 from .core.stores import output_origins
 from .core.versions import version
 from .errors import Misconfigured
@@ -55,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     version_override: str | None
     hardware: str
+    prices: tuple[Hardware, ...]  # the user's own: they add to the list and override it
     cost_limit_enabled: bool
     cost_limit_amount: float
     cost_limit_period: str
@@ -63,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_days: int | None  # of a finished job with all that belongs to it; None: for ever
     keep_bodies_days: int | None  # of a finished job's event bodies that nothing needs any more; None: for ever
     log_format: str
+    log_level: str
     hf_token: str | None
     hf_endpoint: str | None
     origin: dict[str, Origin]
@@ -106,7 +109,7 @@ def _options(environ: Mapping[str, str]) -> dict[str, Option]:
         "output_dir": Option("TUNERD_OUTPUT_DIR", path, home / ".simpletuner/cloud_outputs"),
         "webhook_url": Option("TUNERD_WEBHOOK_URL", parsing.webhook_url, None),
         "admin_token": Option("TUNERD_ADMIN_TOKEN", parsing.admin_token, None, secret=True),
-        "trusted_proxies": Option("TUNERD_TRUSTED_PROXIES", parsing.networks, ("127.0.0.1/32", "::1/128")),
+        "trusted_proxies": Option("TUNERD_TRUSTED_PROXIES", parsing.networks, ("127.0.0.1", "::1")),
         "webhook_secret": Option("TUNERD_WEBHOOK_SECRET", parsing.webhook_secrets, (), secret=True),
         "webhook_allowed_ips": Option("TUNERD_WEBHOOK_ALLOWED_IPS", parsing.networks, ()),
         "webhook_ip_mode": Option("TUNERD_WEBHOOK_IP_MODE", parsing.one_of("off", "log-only", "enforce"), "off"),
@@ -134,6 +137,7 @@ def _options(environ: Mapping[str, str]) -> dict[str, Option]:
         "model": Option("TUNERD_MODEL", parsing.model, "simpletuner/advanced-trainer"),
         "version_override": Option("TUNERD_VERSION_OVERRIDE", version, None),
         "hardware": Option("TUNERD_HARDWARE", parsing.text, "gpu-l40s"),
+        "prices": Option("TUNERD_PRICES", read_prices, ()),
         "cost_limit_enabled": Option("TUNERD_COST_LIMIT_ENABLED", parsing.boolean, False),
         "cost_limit_amount": Option("TUNERD_COST_LIMIT_AMOUNT", parsing.number(0, 1e9), 0.0),
         "cost_limit_period": Option(
@@ -145,6 +149,7 @@ def _options(environ: Mapping[str, str]) -> dict[str, Option]:
         "keep_days": Option("TUNERD_KEEP_DAYS", parsing.integer(31, 36_500), None),
         "keep_bodies_days": Option("TUNERD_KEEP_BODIES_DAYS", parsing.integer(1, 36_500), None),
         "log_format": Option("TUNERD_LOG_FORMAT", parsing.one_of("auto", "json", "console"), "auto"),
+        "log_level": Option("TUNERD_LOG_LEVEL", parsing.one_of("debug", "info", "warning"), "info"),
     }
 
 
@@ -178,20 +183,28 @@ def load_settings(
         credential = _credential(environ, key) if option.secret else None
         given: list[tuple[Origin, str, Any]] = [
             ("flag", f"flag --{key.replace('_', '-')}", (flags or {}).get(key)),
-            ("environment", f"environment variable {option.variable}", environ.get(option.variable)),
+            ("environment", f"environment variable {option.variable}", _from_here(key, environ.get(option.variable))),
             ("file", f"credential tunerd.{key}", credential),
             ("file", f"{file}, key {key}", in_file.get(key)),
         ]
         for where, source, raw in given:
             if raw is None or (where == "environment" and raw.strip() == ""):
                 continue  # an empty variable is an unset one, as compose files and unit files write it
-            values[key], origin[key] = _parse(key, option, raw, source), where
-            break
+            value = _parse(key, option, raw, source)  # also where a stronger one wins: it is wrong all the same
+            if origin[key] == "default":
+                values[key], origin[key] = value, where
     for key in in_file.keys() - options.keys():
         raise Misconfigured(
             f"{file}: there is no setting {key!r} (value {_shown(key, in_file[key])}). Remove it or correct its name."
         )
     return Settings(**values, origin=origin)
+
+
+def _from_here(key: str, value: str | None) -> str | None:
+    """A directory in a variable is relative to where the process was started, as one in a flag is."""
+    if key not in {"data_dir", "output_dir"} or value is None or not value.strip() or value.strip().startswith("~"):
+        return value
+    return str(Path(value.strip()).absolute())
 
 
 def _credential(environ: Mapping[str, str], key: str) -> str | None:
@@ -207,6 +220,7 @@ def _credential(environ: Mapping[str, str], key: str) -> str | None:
         raise Misconfigured(f"credential tunerd.{key}: cannot be read: {problem}") from None
 
 
+_SHOWN_CHARS = 200  # of a value that is not valid
 _NOT_SHOWN = "(not shown: it is a secret)"
 # A misspelt name may carry a secret all the same: TUNERD_ADMIN_TOKN, a URL with a password, a table [replicate].
 _MAY_BE_SECRET = re.compile(r"TOK|SECR|KEY|PASS|CRED|DATABASE", re.IGNORECASE)
@@ -221,8 +235,12 @@ def _parse(key: str, option: Option, raw: Any, source: str) -> Any:
     try:
         return option.parse(raw)
     except (ValueError, TypeError) as problem:
-        shown = _NOT_SHOWN if option.secret else repr(raw)
+        shown = _NOT_SHOWN if option.secret else _cut(repr(raw))
         raise Misconfigured(f"{source}: {shown} is not valid for {key!r}: {problem}") from None
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str], options: Mapping[str, Option]) -> None:
@@ -251,4 +269,6 @@ def _read_file(explicit: Path | None, environ: Mapping[str, str]) -> tuple[Path 
                 raise Misconfigured(f"{candidate}: there is no such configuration file.") from None
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
             raise Misconfigured(f"{candidate}: cannot be read: {problem}") from None
+        except RecursionError:
+            raise Misconfigured(f"{candidate}: cannot be read: it is nested too deep.") from None
     return None, {}

@@ -27,7 +27,7 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 def configure_logging(log_format: str, level: int = logging.INFO) -> None:
     """Set up structlog and the standard library's logging (aiohttp, DBOS, boto3 …) to write the same lines."""
-    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    console = for_people(log_format)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         add_request_id,
@@ -58,6 +58,11 @@ def configure_logging(log_format: str, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+
+
+def for_people(log_format: str) -> bool:
+    """Whether lines are to be read by people rather than by programs."""
+    return log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
 
 
 def add_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -8,7 +8,7 @@ is there with 0 from the start: an alert on the first failure would not see a se
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -45,13 +45,13 @@ FINDINGS = ("news", "same", "not_shown", "failed")
 # taken: the endpoint has it. refused: tried again later. given_up: after the last attempt.
 NOTIFICATION_OUTCOMES = ("taken", "refused", "given_up")
 DELIVERY_OUTCOMES = ("delivered", "failed")
-DESTINATION_TYPES = ("local", "huggingface", "s3")
 
 
 class Metrics:
-    """Counters and histograms; whoever counts is given the one of its daemon."""
+    """Counters and histograms; whoever counts is given the one of its daemon. ``destinations``: the types there are."""
 
-    def __init__(self) -> None:
+    def __init__(self, destinations: Iterable[str] = ()) -> None:
+        self._destinations = sorted(destinations)
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
@@ -125,7 +125,7 @@ class Metrics:
             "tunerd_delivery_outcomes",
             "Deliveries that ended in this process, by destination type and outcome.",
             ["type", "outcome"],
-            *((kind, outcome) for kind in DESTINATION_TYPES for outcome in DELIVERY_OUTCOMES),
+            *((kind, outcome) for kind in self._destinations for outcome in DELIVERY_OUTCOMES),
         )
         self.fetched_bytes = self._counter(
             "tunerd_delivery_fetched_bytes", "Bytes of output files that were fetched whole.", []
@@ -134,7 +134,7 @@ class Metrics:
             "tunerd_delivery_published_bytes",
             "Bytes put at a destination, by its type.",
             ["type"],
-            *((kind,) for kind in DESTINATION_TYPES),
+            *((kind,) for kind in self._destinations),
         )
         self.notifications = self._counter(
             "tunerd_notifications",

@@ -95,11 +95,11 @@ def time_zone(value: Any) -> ZoneInfo:
 
 
 def networks(value: Any) -> tuple[str, ...]:
-    """Addresses and CIDRs, in canonical form. Host bits that are set are refused: they are a typing error."""
+    """Addresses and CIDRs, each in its usual spelling. Host bits that are set are refused: they are a typing error."""
     found = []
     for entry in items(value):
         try:
-            found.append(str(ipaddress.ip_network(entry)))
+            found.append(str(ipaddress.ip_network(entry) if "/" in entry else ipaddress.ip_address(entry)))
         except ValueError as problem:
             raise ValueError(f"{entry!r} is not an address or CIDR ({problem})") from None
     return tuple(found)
@@ -193,9 +193,20 @@ def base_url(value: Any) -> str:
     """The API's base URL, without ``/v1`` and without a trailing slash."""
     url = _bare_url(value)
     parts = urlsplit(url)
-    if parts.scheme == "http" and not is_loopback_host(parts.hostname):
-        raise ValueError("http:// would send the API token in the clear; use https:// (http:// is for loopback only)")
+    if parts.scheme == "http" and not _is_near(parts.hostname or ""):
+        raise ValueError(
+            "http:// would send the API token over the internet in the clear; use https:// (http:// is for loopback, "
+            "private addresses and names without a dot)"
+        )
     return url.removesuffix("/v1").rstrip("/")
+
+
+def _is_near(host: str) -> bool:
+    """This machine, a private address, or a name without a dot: another container's, where a sandbox may run."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return is_loopback_host(host) or "." not in host
 
 
 WEBHOOK_PATH = "/api/webhooks/replicate"
@@ -280,20 +291,3 @@ def model(value: Any) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII):
         raise ValueError("owner/name is expected")
     return name
-
-
-_HUB_NAME = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?", re.ASCII)
-
-
-def hub_repo(value: Any) -> str:
-    """A repository of the Hugging Face Hub, ``owner/name``, by the Hub's own rules."""
-    repo = text(value)
-    parts = repo.split("/")
-    if len(parts) != 2 or not all(_HUB_NAME.fullmatch(part) for part in parts):
-        raise ValueError(
-            "owner/name is expected, each of at most 96 letters, digits, dots, dashes and underscores, without -- and "
-            ".., beginning and ending with a letter, digit or underscore"
-        )
-    if repo.endswith((".git", ".ipynb")):
-        raise ValueError("a name that ends in .git or .ipynb is refused by the Hub")
-    return repo

@@ -28,6 +28,7 @@ RELOADABLE = frozenset(
         "ip_ranges_url",
         "max_body_mib",
         "model",
+        "prices",
         "reconcile_seconds",
         "replicate_api_token",
         "status_url",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -18,7 +19,7 @@ from . import app, systemd, tracing
 from .config import Settings
 from .errors import Misconfigured, TunerdError
 from .listeners import BACKLOG, Listener, ListenFailed, open_listeners
-from .logs import configure_logging
+from .logs import configure_logging, for_people
 from .ownership import check_ownership
 from .web.leaving import leave
 from .web.runner import ProxiedSite, make_runner
@@ -30,16 +31,24 @@ log = structlog.get_logger()
 
 def run(settings: Settings, reread: Callable[[], Settings]) -> int:
     """Serve until SIGTERM or SIGINT; the exit code for the shell. ``reread`` gives the settings anew, for a reload."""
-    configure_logging(settings.log_format)
+    configure_logging(settings.log_format, logging.getLevelNamesMapping()[settings.log_level.upper()])
+    logging.captureWarnings(True)
     try:
         check_ownership()
         return uvloop.run(_serve(settings, reread))
     except Misconfigured as problem:
-        print(f"tunerd: {problem.title}: {problem.detail}", file=sys.stderr)
+        _tell_failed(settings, f"{problem.title}: {problem.detail}")
         return EXIT_MISCONFIGURED
     except ListenFailed as problem:
-        print(f"tunerd: {problem}", file=sys.stderr)
+        _tell_failed(settings, str(problem))
         return EXIT_FAILED
+
+
+def _tell_failed(settings: Settings, reason: str) -> None:
+    if for_people(settings.log_format):
+        print(f"tunerd: {reason}", file=sys.stderr)
+    else:  # whoever reads the log reads JSON lines
+        log.critical("not started", reason=reason)
 
 
 class _Signals:
@@ -75,7 +84,7 @@ def _has_terminal() -> bool:
 async def _serve(settings: Settings, reread: Callable[[], Settings]) -> int:
     signals = _Signals()
     # Bound before anything else is opened: a taken port is told at once, and clients wait in the backlog meanwhile.
-    listeners = open_listeners(settings.listen)
+    listeners = _open_listeners(settings)
     async with contextlib.AsyncExitStack() as stack:
         for listener in listeners:
             stack.callback(listener.socket.close)
@@ -99,6 +108,14 @@ async def _serve(settings: Settings, reread: Callable[[], Settings]) -> int:
         return EXIT_FAILED
     log.info("stopped")
     return EXIT_OK
+
+
+def _open_listeners(settings: Settings) -> list[Listener]:
+    try:
+        return open_listeners(settings.listen)
+    except ListenFailed:
+        app.refuse_second(settings)  # started twice: that is what is to be told
+        raise
 
 
 def _tell_ready(listeners: Sequence[Listener]) -> None:

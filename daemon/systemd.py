@@ -80,5 +80,5 @@ async def feed_watchdog(period: float, check: Callable[[], Awaitable[object]]) -
             if not ailing:
                 log.warning("the store cannot be written", exc_info=problem)
             ailing = True
-            notify("WATCHDOG=1", f"STATUS=not ready: {type(problem).__name__}")
+            notify("WATCHDOG=1", "STATUS=not ready: the store cannot be written")
         await asyncio.sleep(period / WATCHDOG_PARTS)

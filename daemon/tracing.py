@@ -20,6 +20,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
+from multidict import istr
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span as OtelSpan
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["internal", "server", "client"]
 
+HEADER = istr("traceparent")
 FLUSH_SECONDS = 3.0  # at the end: a collector that is down must not hold up the stop
 # W3C Trace Context, version 00 and what later versions may add. All zeros are no ids.
 _TRACEPARENT = re.compile(

@@ -47,6 +47,6 @@ fi
 
 echo "Installing $constraints into $venv"
 # The file is complete (`make constraints` writes it), so nothing is left to resolve: quicker, and older releases of pip
-# would take a newer `coverage[toml]` than the `coverage` that is pinned, and stop.
+# would take a newer `package[extra]` than the `package` that is pinned, and stop.
 install --require-hashes --no-deps -r "$constraints"
 install --no-deps --no-build-isolation "${package[@]}"

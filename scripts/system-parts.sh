@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Python, where that is allowed: as root (or with a sudo that asks nothing) on a system
-# with apt-get. Never fails: a test whose part is missing says so and is skipped (and fails where CI=true is set).
+# Installs what the tests and benchmarks need beside Python, where that is allowed: as root (or with a sudo that asks
+# nothing) on a system with apt-get. Never fails: a test whose part is missing says so and is skipped (and fails where CI=true is set).
 # Usage: scripts/system-parts.sh [--list]; the list is PROGRAM PACKAGES, one a line
 set -uo pipefail
 
@@ -16,6 +16,7 @@ PARTS=(
     "systemd-socket-activate systemd"
     "bwrap bubblewrap"
     "prometheus prometheus"
+    "aria2c aria2"
     "curl curl ca-certificates"
     "openssl openssl"
 )

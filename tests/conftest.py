@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.support.postgres import Cluster, PostgresMissing, running_cluster
@@ -26,6 +29,13 @@ FOREIGN = (
 )
 for _name in [name for name in os.environ if name.startswith(FOREIGN)]:
     del os.environ[_name]
+
+# A run in the background of a script ignores Ctrl-C, and what it starts inherits that: those have to hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# As a daemon's: a line for each stored event is for those who ask for it.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 
 # How fast an example is says something about the machine, not about the code.
 settings.register_profile("tunerd", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -90,6 +90,38 @@ def test_an_invalid_value_is_named_with_its_source(environ: dict[str, str], tmp_
     assert f"{file}, key reconcile_seconds: True" in refusal(environ, file=file)
 
 
+def test_what_is_nested_deeper_than_can_be_read_is_refused_as_well(environ: dict[str, str], tmp_path: Path) -> None:
+    said = refusal(environ | {"TUNERD_PRICES": "[" * 200_000})
+    assert said.startswith("environment variable TUNERD_PRICES: '[[[[")
+    assert "is not valid for 'prices': a table of prices by SKU is expected" in said
+    assert len(said) < 600
+    file = tmp_path / "t.toml"
+    file.write_text("prices = " + "[" * 20_000)
+    assert refusal(environ, file=file) == f"{file}: cannot be read: it is nested too deep."
+
+
+def test_an_invalid_value_that_a_stronger_one_hides_is_named_all_the_same(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "t.toml"
+    file.write_text('max_body_mib = "abc"\n')
+    environ |= {"TUNERD_MAX_BODY_MIB": "32"}
+    assert f"{file}, key max_body_mib: 'abc'" in refusal(environ, file=file)
+    assert "TUNERD_ROLE: 'none'" in refusal(environ | {"TUNERD_ROLE": "none"}, {"role": "all"})
+
+
+def test_a_directory_in_a_variable_is_relative_to_here_as_one_in_a_flag_is(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(environ=environ | {"TUNERD_DATA_DIR": "data", "TUNERD_OUTPUT_DIR": " ~/models "})
+    assert (settings.data_dir, settings.output_dir) == (tmp_path / "data", tmp_path / "models")
+    assert load_settings(environ=environ | {"TUNERD_DATA_DIR": " "}).pinned("data_dir") is None
+    file = tmp_path / "t.toml"
+    file.write_text('data_dir = "data"\n')  # relative to what? A file has no place that it was typed in.
+    assert "an absolute path is expected" in refusal(environ, file=file)
+
+
 def test_an_unknown_key_is_named_with_its_value(environ: dict[str, str], tmp_path: Path) -> None:
     found = refusal(environ | {"TUNERD_LISTN": "x:1"})
     assert "TUNERD_LISTN" in found and "'x:1'" in found

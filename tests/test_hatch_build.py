@@ -79,3 +79,14 @@ def test_a_wheel_is_built_without_a_network_and_holds_the_files(
         names = set(wheel.namelist())
     assert {f"{hatch_build.VENDOR.as_posix()}/{name}" for name in hatch_build.FILES} <= names
     assert "daemon/web/static/js/app.js" in names and "daemon/web/templates/base.html" in names
+
+
+def test_an_authority_that_pip_knows_is_told_to_npm(tmp_path: Path) -> None:
+    file = tmp_path / "company.pem"
+    file.touch()
+    name = "NODE_EXTRA_CA_CERTS"
+    for variable in hatch_build.AUTHORITIES:
+        assert hatch_build.with_authorities({variable: str(file), "PATH": "x"})[name] == str(file)
+    assert hatch_build.with_authorities({name: str(file), "SSL_CERT_FILE": __file__})[name] == str(file)
+    for gone in ({}, {"SSL_CERT_FILE": str(tmp_path / "gone")}, {"SSL_CERT_FILE": ""}):
+        assert hatch_build.with_authorities(gone) == gone

@@ -93,24 +93,19 @@ async def test_what_was_stored_counts_again_when_the_file_lets_go_of_it(daemon: 
     assert (await daemon.get("/api/cloud/providers/replicate"))["webhook_url"] == "https://stored.example"
 
 
-@pytest.mark.parametrize(
-    ("line", "status", "code", "named"),
-    [
+async def test_nothing_is_applied_of_what_cannot_be_applied_whole(daemon: Daemon) -> None:
+    for line, status, code, named in (
         ('database_url = "sqlite:////tmp/other.sqlite3"', 409, "restart_needed", "database_url"),
         ('output_origins = ["https://elsewhere.example"]', 409, "restart_needed", "output_origins"),
         ("max_body_mib = 0", 400, "misconfigured", "max_body_mib"),
         ("no_such = 1", 400, "misconfigured", "no_such"),
         ("not toml", 400, "misconfigured", "config.toml"),
-    ],
-)
-async def test_nothing_is_applied_of_what_cannot_be_applied_whole(
-    daemon: Daemon, line: str, status: int, code: str, named: str
-) -> None:
-    write(daemon, f'webhook_secret = "{OTHER_SECRET}"\n{line}\n')
-    answer = await reload(daemon, status)
-    assert answer["code"] == code and named in answer["detail"] and "Nothing was changed" in answer["detail"]
-    assert await webhook(daemon, SECRET) == 200
-    assert (await daemon.get("/api/cloud/providers/replicate"))["webhook_url"] == "https://first.example"
+    ):
+        write(daemon, f'webhook_secret = "{OTHER_SECRET}"\n{line}\n')
+        answer = await reload(daemon, status)
+        assert answer["code"] == code and named in answer["detail"] and "Nothing was changed" in answer["detail"], line
+        assert await webhook(daemon, SECRET) == 200, line
+        assert (await daemon.get("/api/cloud/providers/replicate"))["webhook_url"] == "https://first.example", line
 
 
 async def test_a_signal_reloads_and_survives_a_broken_file(daemon: Daemon) -> None:

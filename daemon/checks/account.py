@@ -9,10 +9,9 @@ import aiohttp
 
 from ..errors import NotReady, ProviderUnavailable
 from ..replicate.failures import explain
-from ..replicate.token import validate, well_formed
+from ..replicate.token import COPY_ANEW, SET_ONE, validate, well_formed
 from .base import Named, Result, Surroundings
 
-TOKENS_PAGE = "replicate.com/account/api-tokens"
 _ASK_SECONDS = 10.0
 # Replicate signs with its clock, we judge with ours: 300 s off, and every event is refused.
 CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 30.0, 240.0
@@ -24,14 +23,11 @@ async def token(here: Surroundings) -> Result:
         return Result(
             "fail",
             "REPLICATE_API_TOKEN not set.",
-            f"Make a token at {TOKENS_PAGE}; then export REPLICATE_API_TOKEN=r8_… and restart the daemon, or run "
-            "`tunerd token set`.",
+            SET_ONE,
         )
     if not well_formed(found):
         what = "holds blanks or line ends" if found.startswith("r8_") else "does not begin with r8_"
-        return Result(
-            "fail", f"The token {what}.", f"Copy it anew from {TOKENS_PAGE}, without spaces or line ends around it."
-        )
+        return Result("fail", f"The token {what}.", COPY_ANEW)
     hint = await here.tokens.hint()
     return Result("ok", f"Set ({await here.tokens.source()}), ends in {hint}." if hint else "Set.")
 
@@ -44,7 +40,7 @@ async def token_valid(here: Surroundings) -> Result:
     except ProviderUnavailable as problem:
         return Result("unknown", f"Replicate could not be asked: {problem.detail}")
     if not answer["valid"]:
-        return Result("fail", str(answer["error"]), f"Make a new token at {TOKENS_PAGE} and set it instead.")
+        return Result("fail", str(answer["error"]), str(answer["fix"]))
     return Result("ok", f"Replicate accepts it: account {answer['user_info'].get('username')}.")
 
 
@@ -94,7 +90,7 @@ async def signing_secret(here: Surroundings) -> Result:
         return Result(
             "fail",
             f"{problem.detail} Until then events are answered 503.",
-            "Set a valid REPLICATE_API_TOKEN, with which it is fetched, or TUNERD_WEBHOOK_SECRET=whsec_….",
+            "Set a valid REPLICATE_API_TOKEN, with which it is fetched, or set TUNERD_WEBHOOK_SECRET (`whsec_…`).",
         )
     return Result("ok", f"{len(keys)} known ({'from the ' + pinned if pinned else 'fetched from Replicate'}).")
 

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from ..config import Settings
+from ..connecting import FAULT
 from ..core.options import Checked
 from ..errors import TunerdError
 from ..replicate.client import ReplicateClient
@@ -109,5 +110,5 @@ async def _run(check: Named, here: Surroundings) -> Check:
         result = Result("unknown", problem.detail)
     except Exception as problem:  # the others are worth showing all the same; the text might hold a secret
         log.warning("check failed", check=check.id, exc_info=problem)
-        result = Result("unknown", f"The check itself failed ({type(problem).__name__}); the daemon's log says more.")
+        result = Result("unknown", f"The check itself failed: {FAULT}.")
     return Check(check.id, check.title, result.status, result.detail, result.fix)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import socket
 import sqlite3
 import stat
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from .. import systemd
 from ..errors import Misconfigured, NotReady
+from ..files import space
 from ..ownership import check_ownership
 from ..parsing import is_loopback_host, split_listener
 from .base import Named, Result, Surroundings
+from .ways_out import ways_out
 
 MIB = 1024 * 1024
 DISK_FAIL, DISK_WARN = 256 * MIB, 2048 * MIB  # free; below the first downloads are not begun, a model has some GiB
@@ -24,21 +24,19 @@ _OTHERS = 0o077  # the mode bits of group and others
 SQLITE_LEAST = (3, 37, 0)
 
 
+def _free(size: int) -> str:
+    return f"{size / 1024**3:.1f} GiB" if size >= 1024**3 else f"{size // MIB} MiB"
+
+
 async def disk(here: Surroundings) -> Result:
     folders = {"data": here.settings.data_dir, "outputs": here.settings.output_dir}
-    free = {name: await asyncio.to_thread(_free, folder) for name, folder in folders.items()}
-    detail = ", ".join(f"{name}: {size // MIB} MiB free ({folders[name]})" for name, size in free.items())
+    free = {name: (await asyncio.to_thread(space, folder)).free for name, folder in folders.items()}
+    detail = ", ".join(f"{name}: {_free(size)} free ({folders[name]})" for name, size in free.items())
     least = min(free.values())
     if least >= DISK_WARN:
         return Result("ok", detail)
     fix = "Free some space: tunerd prune, delivered models in the output directory, or TUNERD_OUTPUT_DIR elsewhere."
     return Result("fail" if least < DISK_FAIL else "warn", detail, fix)
-
-
-def _free(folder: Path) -> int:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 async def database(here: Surroundings) -> Result:
@@ -68,7 +66,7 @@ async def package(_here: Surroundings) -> Result:
         await asyncio.to_thread(check_ownership)
     except Misconfigured as problem:
         return Result("fail", problem.detail, "Make a virtual environment of its own for tunerd: python3 -m venv.")
-    return Result("ok", "Nobody else's package is called daemon here.")
+    return Result("ok", "No other installed package provides a module named `daemon`.")
 
 
 async def permissions(here: Surroundings) -> Result:
@@ -137,22 +135,15 @@ def _taken(entry: str) -> str | None:
 
 async def proxy(here: Surroundings) -> Result:
     """What curl and we both obey. Passwords in it are not shown."""
-    found = {name: value for name, value in getproxies().items() if name in {"http", "https", "all"}}
-    if not found:
+    ways = ways_out(here.settings.replicate_base_url)
+    if not ways.proxies:
         return Result("ok", "No proxy is set in the environment.")
-    shown = ", ".join(f"{name}: {_without_login(value)}" for name, value in sorted(found.items()))
+    shown = ", ".join(f"{name}: {url}" for name, url in sorted(ways.proxies.items()))
     host = urlsplit(here.settings.replicate_base_url).hostname or ""
-    bypassed = proxy_bypass(host)
-    if is_loopback_host(host) and not bypassed:
+    if is_loopback_host(host) and not ways.bypassed:
         return Result("warn", f"{shown}; even {host} goes through it.", "Set NO_PROXY=localhost,127.0.0.1 and restart.")
-    detail = f"{shown}; {host} {'goes past it (NO_PROXY)' if bypassed else 'goes through it'}."
+    detail = f"{shown}; {host} {'goes past it (NO_PROXY)' if ways.bypassed else 'goes through it'}."
     return Result("ok", detail)
-
-
-def _without_login(url: str) -> str:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}"
 
 
 async def watchdog(here: Surroundings) -> Result:

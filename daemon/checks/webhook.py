@@ -7,15 +7,16 @@ import io
 import secrets as randomness
 import ssl
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
+from ..connecting import explain_connection
 from ..core.jobs import JobStatus
 from ..errors import BodyTooLarge, IpNotAllowed, SignatureMissing, WebhookUrlInvalid
-from ..parsing import WEBHOOK_PATH, is_loopback_host
+from ..parsing import WEBHOOK_PATH
+from . import certificate
 from .base import Named, Result, Surroundings
 
 BODY_BYTES = 5 * 1024 * 1024  # of a final event with a long log; nginx's own limit is 1 MiB
@@ -34,7 +35,7 @@ async def webhook_url(here: Surroundings) -> Result:
         return Result(
             "warn",
             "No webhook URL is set: jobs are followed by polling only, which is later by some seconds.",
-            "Start a tunnel (tunerd tunnel ngrok, or cloudflared) or a proxy, and set TUNERD_WEBHOOK_URL=https://….",
+            "Start a tunnel (tunerd tunnel ngrok, or cloudflared) or a proxy, and set TUNERD_WEBHOOK_URL (`https://…`).",
         )
     parts = urlsplit(url)
     if parts.scheme != "https":
@@ -52,8 +53,11 @@ async def webhook_reached(here: Surroundings) -> Result:
         doubt = await here.preflight.check(url)
     except WebhookUrlInvalid as problem:
         return Result("fail", problem.detail, _BY_HAND.format(url=url))
+    tried = here.preflight.last(url)
+    if doubt is not None and tried is not None and tried.certain and tried.problem == doubt:  # of a loopback URL
+        return Result("fail", f"{url} does not lead to this daemon: {doubt}", _BY_HAND.format(url=url))
     if doubt is not None:
-        return Result("unknown", f"It cannot be told from here: {doubt}", _BY_HAND.format(url=url))
+        return Result("unknown", f"This machine cannot verify it: {doubt}", _BY_HAND.format(url=url))
     return Result("ok", "A signed probe sent to it arrived at this daemon, without a redirect.")
 
 
@@ -64,7 +68,7 @@ async def webhook_tls(here: Surroundings) -> Result:
         return Result("unknown", "There is no https:// webhook URL.")
     try:
         async with asyncio.timeout(_TLS_SECONDS):
-            expires = await _certificate_expiry(parts.hostname, parts.port or 443)
+            expires = await certificate.expiry(url)
     except ssl.SSLCertVerificationError as problem:
         return Result(
             "fail",
@@ -72,23 +76,15 @@ async def webhook_tls(here: Surroundings) -> Result:
             "Replicate takes no self-signed certificate and no incomplete chain: serve the full chain of a public "
             "authority (Caddy and certbot do), for this name.",
         )
+    except certificate.ProxyRefused as problem:
+        return Result("unknown", f"The proxy of the environment does not connect to {parts.hostname}: {problem}.")
     except (OSError, TimeoutError, ValueError) as problem:
-        return Result("unknown", f"No TLS connection from here ({type(problem).__name__}).")
+        return Result("unknown", f"No TLS connection from here: {explain_connection(problem, _TLS_SECONDS)}.")
     days = (expires - here.now()) / 86_400.0
     until = datetime.fromtimestamp(expires, UTC).date().isoformat()
     if days < EXPIRY_WARN_DAYS:
         return Result("warn", f"The certificate ends on {until}.", "Renew it: certbot renew, or look why it was not.")
     return Result("ok", f"The chain is trusted; the certificate ends on {until}.")
-
-
-async def _certificate_expiry(host: str, port: int) -> float:
-    context = ssl.create_default_context()
-    _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
-    try:
-        found: Any = writer.get_extra_info("peercert") or {}
-        return float(ssl.cert_time_to_seconds(found["notAfter"]))
-    finally:
-        writer.close()
 
 
 async def webhook_body(here: Surroundings) -> Result:
@@ -104,16 +100,14 @@ async def webhook_body(here: Surroundings) -> Result:
     try:
         status, said = await _send_large(here.session, url)
     except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-        if is_loopback_host(urlsplit(url).hostname):
-            return Result("unknown", f"It could not be sent: {type(problem).__name__}.")
-        return Result("unknown", f"5 MiB could not be sent from here: {type(problem).__name__}.")
+        return Result("unknown", f"5 MiB could not be sent from here: {explain_connection(problem, _BODY_SECONDS)}.")
     if said in {SignatureMissing.code, IpNotAllowed.code}:
         return Result("ok" if said == SignatureMissing.code else "unknown", f"Answered by this daemon: {said}.")
     if status == 413 and said != BodyTooLarge.code:
         return Result(
             "fail",
             "The proxy in front refuses a body of 5 MiB (413): the final events of long jobs get lost.",
-            "Raise its limit to 32 MiB: nginx `client_max_body_size 32m;`, Caddy `request_body { max_size 32MB }`; "
+            "Raise its limit above 32 MiB: nginx `client_max_body_size 33m;`, Caddy `request_body { max_size 33MiB }`; "
             "`tunerd deploy nginx|caddy` prints it.",
         )
     return Result("unknown", f"Answered with status {status}.")

@@ -6,6 +6,7 @@ import asyncio
 import re
 
 from ..core.jobs import JobStatus
+from ..store.sole import LEASE_SECONDS
 from .base import Named, Result, Surroundings
 
 QUEUED_WARN_SECONDS = 1800.0  # an L40S is usually had within minutes
@@ -41,7 +42,7 @@ async def failures(here: Surroundings) -> Result:
     if memory:
         return Result(
             "warn",
-            f"{len(memory)} jobs ran out of GPU memory lately ({memory[0].job_id}).",
+            f"{len(memory)} {'job' if len(memory) == 1 else 'jobs'} ran out of GPU memory lately ({memory[0].job_id}).",
             "Smaller batch size, gradient checkpointing, LoRA rather than full fine-tuning, or larger hardware.",
         )
     newest = recent[0]
@@ -65,6 +66,24 @@ async def deliveries(here: Surroundings) -> Result:
     )
 
 
+async def worker(here: Surroundings) -> Result:
+    """Of several on one database one delivers: is there one, and is it this one?"""
+    if here.database_problem is not None or here.database_absent:
+        return Result("unknown", "The database cannot be asked.")
+    holder = await here.store.sole.holder(here.now())
+    if holder is None:
+        return Result(
+            "fail" if here.running else "warn",
+            "No worker delivers: results stay with Replicate for an hour, then are gone.",
+            "Start one on this database: tunerd serve --role worker (or without --role).",
+        )
+    if holder.ours:
+        return Result("ok", "This worker delivers.")
+    waits = here.running and here.settings.role != "ingest"
+    stands_by = f" This one stands by, and takes over {LEASE_SECONDS:g} s after its end at the latest." if waits else ""
+    return Result("ok", f"The worker on {holder.host} delivers.{stands_by}")
+
+
 async def destinations(here: Surroundings) -> Result:
     configured = await here.store.settings.destinations()
     if not configured:
@@ -81,5 +100,6 @@ CHECKS = (
     Named("queued", "Jobs in the queue", queued),
     Named("failures", "Failed jobs", failures),
     Named("deliveries", "Deliveries", deliveries),
+    Named("worker", "Delivering worker", worker),
     Named("destinations", "Destinations", destinations),
 )

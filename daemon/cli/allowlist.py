@@ -36,7 +36,7 @@ def show(*, as_json: Json = False) -> int:
 @app.command
 def refresh(
     *,
-    accept: Annotated[bool, Parameter(help="Put the list in force although it is quite another one.")] = False,
+    accept: Annotated[bool, Parameter(help="Accept a list that differs greatly from the one in use.")] = False,
     as_json: Json = False,
 ) -> int:
     """Ask the feed of the cloud's address ranges now.
@@ -49,7 +49,10 @@ def refresh(
         output.print_json(answer)
     else:
         _tell(answer)
-    return FAILED if answer["feed"]["error"] or answer["feed"]["alarm"] else OK
+    feed = answer["feed"]
+    if (feed["error"] or feed["alarm"]) and not as_json and answer["mode"] == "off":  # else it is told with the rest
+        output.remark(f"tunerd: the feed {feed['url']} was not taken over: {feed['error'] or feed['alarm']}")
+    return FAILED if feed["error"] or feed["alarm"] else OK
 
 
 @app.command

@@ -22,7 +22,7 @@ PREFIX, SUFFIX = "tunerd-", ".backup"  # of the files that a backup into a folde
 
 
 def backup(
-    file: Annotated[Path, Parameter(help="The file to make, or a folder: the file's name is then the time.")],
+    file: Annotated[str, Parameter(help="The file to make, or a folder (…/): the file's name is then the time.")],
     /,
     *,
     with_key: Annotated[bool, Parameter(help="Put secret.key in, too: who has the file can read the secrets.")] = False,
@@ -50,9 +50,9 @@ def backup(
     from .main import installed_version
 
     settings = settings_of(config, data_dir, database_url)
-    target, folder = _target(absolute(file), force=force)
-    if keep is not None and (folder is None or keep < 1):
-        raise Usage("backup: --keep needs a folder that exists, and a number of at least 1.")
+    if keep is not None and keep < 1:
+        raise Usage("backup: --keep needs a number of at least 1.")
+    target, folder = _target(absolute(Path(file)), into_folder=keep is not None or file.endswith("/"), force=force)
     place = place_of(settings)
     with failures():
         about, report = write_backup(place, target, with_key=with_key, version=installed_version(), now=time.time())
@@ -61,7 +61,13 @@ def backup(
     return FAILED if report.damaged else OK
 
 
-def _target(file: Path, *, force: bool) -> tuple[Path, Path | None]:
+def _target(file: Path, *, into_folder: bool, force: bool) -> tuple[Path, Path | None]:
+    """The file to make, and the folder that it gets a name in. ``into_folder``: it is one, and made where it is not."""
+    if into_folder:
+        try:
+            file.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as problem:
+            raise Usage(f"backup: {file} is no folder and cannot be made one: {problem.strerror}.") from None
     if file.is_dir():
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         return file / f"{PREFIX}{stamp}{SUFFIX}", file

@@ -70,6 +70,7 @@ class Child:
 
     def line(self, beginning: str, within: float) -> str:
         """What follows ``beginning`` on the first line of its output that has it; ``Failed`` after ``within`` s."""
+        assert self._process is not None
         end = time.monotonic() + within
         while (left := end - time.monotonic()) > 0:
             try:
@@ -77,7 +78,7 @@ class Child:
             except queue.Empty:
                 break
             if line is None:
-                raise Failed(f"The {self.name} ended before it was ready .")
+                raise Failed(f"The {self.name} ended before it was ready (exit code {self._process.wait()}).")
             if line.startswith(beginning):
                 return line.removeprefix(beginning)
         raise Failed(f"The {self.name} was not ready after {within:g} s.")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
+from ..connecting import explain_connection
 from .environment import variable
 from .exits import ApiProblem, BadEnvironment, Unreachable
 
@@ -82,12 +83,12 @@ class Client:
         """One request with a JSON ``body`` (``None``: none) and its whole answer."""
         payload = None if body is None else json.dumps(body).encode()
         given = {"Content-Type": "application/json", **(headers or {})} if payload is not None else dict(headers or {})
+        response = self._send(method, path, query, payload, given, timeout)
         try:
-            response = self._send(method, path, query, payload, given, timeout)
             with response:
                 answer = Answer(response.status, dict(response.headers.items()), response.read())
         except (OSError, http.client.HTTPException) as problem:
-            raise Unreachable(self.url, _reason(problem, timeout)) from None
+            raise Unreachable(self.url, explain_connection(problem, timeout), sent=True) from None
         self._check(answer)
         return answer
 
@@ -95,13 +96,13 @@ class Client:
         self, path: str, *, query: Mapping[str, Any] | None, headers: Mapping[str, str], timeout: float
     ) -> http.client.HTTPResponse:
         """An open answer to read line by line; ``timeout`` bounds the silence between two reads."""
+        response = self._send("GET", path, query, None, {"Accept": "text/event-stream", **headers}, timeout)
         try:
-            response = self._send("GET", path, query, None, {"Accept": "text/event-stream", **headers}, timeout)
             if response.status >= 300:
                 with response:
                     self._check(Answer(response.status, dict(response.headers.items()), response.read()))
         except (OSError, http.client.HTTPException) as problem:
-            raise Unreachable(self.url, _reason(problem, timeout)) from None
+            raise Unreachable(self.url, explain_connection(problem, timeout)) from None
         return response
 
     def _send(
@@ -118,9 +119,15 @@ class Client:
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         connection = self._connection(timeout)
+        connected = False
         try:
+            connection.connect()
+            connected = True
             connection.request(method, target, body=payload, headers={"Connection": "close", **headers})
             return connection.getresponse()
+        except (OSError, http.client.HTTPException) as problem:
+            connection.close()
+            raise Unreachable(self.url, explain_connection(problem, timeout), sent=connected) from None
         except BaseException:
             connection.close()
             raise
@@ -145,7 +152,7 @@ class Client:
         if isinstance(problem, dict) and "code" in problem:
             raise ApiProblem(answer.status, problem)
         if answer.status in {502, 503, 504}:  # a proxy in front of a daemon that is down
-            raise Unreachable(self.url, f"something in between answered HTTP {answer.status}")
+            raise Unreachable(self.url, f"something in between answered HTTP {answer.status}", sent=True)
         raise ApiProblem(
             answer.status,
             {
@@ -170,11 +177,3 @@ def _port_is_valid(url: str) -> bool:
         return urlsplit(url).port != 0
     except ValueError:
         return False
-
-
-def _reason(problem: Exception, timeout: float) -> str:
-    if isinstance(problem, TimeoutError):
-        return f"no answer within {timeout:g} s"
-    if isinstance(problem, http.client.HTTPException):
-        return f"what answers there does not speak HTTP ({type(problem).__name__})"
-    return (problem.strerror if isinstance(problem, OSError) else None) or str(problem) or type(problem).__name__

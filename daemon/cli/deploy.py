@@ -41,7 +41,7 @@ def deploy(
     certificate: Annotated[Path | None, Parameter(help="Certificate chain (PEM).")] = None,
     key: Annotated[Path | None, Parameter(help="Its key (PEM).")] = None,
     labels: Annotated[bool, Parameter(help="Traefik: labels for Docker instead of a file.")] = False,
-    defaults: Annotated[bool, Parameter(help="The plain files of deploy/, whatever is configured.")] = False,
+    defaults: Annotated[bool, Parameter(help="Ignore the settings; print the files of deploy/.")] = False,
     to: Annotated[Path | None, Parameter(name="--output", help="systemd: write the units into this folder.")] = None,
 ) -> int:
     """Print configuration for nginx, Caddy, Traefik or systemd.

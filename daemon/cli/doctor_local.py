@@ -38,7 +38,7 @@ async def surroundings(settings: Settings) -> AsyncIterator[Surroundings]:
         )
         tokens = TokenSource(settings, store.secrets)
         client = ReplicateClient(session, tokens.get, settings.replicate_base_url)
-        secrets = WebhookSecrets(settings.webhook_secret, client, tokens.get, store.secrets, now=time.time)
+        secrets = WebhookSecrets(settings.webhook_secret, client, tokens, store.secrets, now=time.time)
         yield Surroundings(
             settings=settings,
             effective=effective,
@@ -47,7 +47,7 @@ async def surroundings(settings: Settings) -> AsyncIterator[Surroundings]:
             tokens=tokens,
             webhook_secrets=secrets,
             session=session,
-            status_feed=StatusFeed(session, settings.status_url, time.time),
+            status_feed=StatusFeed(session, settings.status_url, time.monotonic),
             preflight=Preflight(session, secrets, lambda: store.settings.daemon_id(time.time()), now=time.time),
             check_destination=app.destination_check(store, settings),
             now=time.time,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 # What a process needs of its surroundings; tokens, proxies and settings of the user are not among it.
-_SURROUNDINGS = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "COVERAGE_PROCESS_START")
+_SURROUNDINGS = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 
 
 def variable(name: str) -> str:

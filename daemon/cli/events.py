@@ -17,6 +17,8 @@ from .care import Config, DatabaseUrl, DataDir
 from .client import Answer, Client, job_path
 from .exits import ApiProblem, Failed, Usage
 from .options import Json
+from .rebuild import rebuild
+from .replay import replay
 
 PAGE = 200
 SIGNED_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
@@ -26,8 +28,8 @@ From = Annotated[int, Parameter(name="--from", help="Begin with this sequence nu
 To = Annotated[int | None, Parameter(help="End with this sequence number.")]
 
 app = App(name="events", help="Show, verify, export, replay and rebuild the journal.")
-app.command("daemon.cli.replay:replay", name="replay")
-app.command("daemon.cli.rebuild:rebuild", name="rebuild")
+app.command(replay)
+app.command(rebuild)
 
 
 @app.default
@@ -146,6 +148,7 @@ def export(
     file: Annotated[
         Path | None, Parameter(name=("--output", "-o"), help="File to write; default: standard output.")
     ] = None,
+    as_json: Json = False,  # noqa: ARG001 - as every command that reads: JSON is what it writes anyway
 ) -> int:
     """Export events as JSON lines, each with its headers and its body as base64 (body_base64) or text (body_text).
 

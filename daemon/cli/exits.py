@@ -39,11 +39,12 @@ class BadEnvironment(CliError):
 
 
 class Unreachable(CliError):
-    """The daemon does not answer."""
+    """The daemon does not answer. ``sent``: the request went out, so what it asks for may have been done."""
 
     exit_code = UNREACHABLE
 
-    def __init__(self, url: str, reason: object) -> None:
+    def __init__(self, url: str, reason: object, *, sent: bool = False) -> None:
+        self.sent = sent
         super().__init__(
             f"The daemon cannot be reached at {url}: {reason}.\n"
             "Is it running (tunerd serve)? Another address is set with TUNERD_URL."

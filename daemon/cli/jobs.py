@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ..core.deliveries import GOING_ON
 from . import output
 from .client import Client, job_path
+from .exits import Usage
 from .options import Json
 
 Status = Literal["pending", "uploading", "queued", "running", "completed", "failed", "cancelled"]
@@ -29,7 +31,9 @@ def jobs(
       tunerd jobs --status running
       tunerd jobs --limit 500 --json
     """
-    answer = _list(Client.from_environment(), {"status": status, "provider": provider}, max(1, limit))
+    if limit < 1:
+        raise Usage(f"jobs: --limit {limit}: a whole number from 1 is expected.")
+    answer = _list(Client.from_environment(), {"status": status, "provider": provider}, limit)
     if as_json:
         output.print_json(answer)
         return 0
@@ -64,8 +68,14 @@ def _row(job: dict[str, Any]) -> tuple[object, ...]:
         output.moment(job.get("created_at")),
         output.duration(job.get("duration_seconds")),
         output.dollars(job.get("cost_usd")),
-        ", ".join(f"{d['destination']} {d['status']}" for d in job.get("deliveries") or []),
+        ", ".join(f"{d['destination']} {delivery_word(d)}" for d in job.get("deliveries") or []),
     )
+
+
+def delivery_word(delivery: dict[str, Any]) -> str:
+    """Its status; "running" would read as if it went well where it has failed and is tried again."""
+    again = delivery["status"] in GOING_ON and delivery.get("error")
+    return "trying again" if again else str(delivery["status"])
 
 
 def progress_text(job: dict[str, Any]) -> str | None:
@@ -129,7 +139,7 @@ def show(found: dict[str, Any]) -> None:
         output.table(
             ("destination", "type", "status", "attempts", "url", "error"),
             [
-                (d["destination"], d["type"], d["status"], d["attempts"], d.get("url"), d.get("error"))
+                (d["destination"], d["type"], delivery_word(d), d["attempts"], d.get("url"), d.get("error"))
                 for d in deliveries
             ],
         )

@@ -1,4 +1,4 @@
-"""``tunerd notifications``: who is told of what happens, by outgoing webhooks. ``tunerd alerts``."""
+"""``tunerd notifications``: the endpoints of outgoing webhooks. ``tunerd alerts``."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .options import Json
 
 PATH = "/api/cloud/notifications"
 
-app = App(name="notifications", help="Show and change who is told of what happens here.")
+app = App(name="notifications", help="List and manage notification endpoints (outgoing webhooks).")
 
 
 @app.default
 def show(*, as_json: Json = False) -> int:
-    """Show and change who is told of what happens here."""
+    """List and manage notification endpoints (outgoing webhooks)."""
     answer = Client.from_environment().get(PATH)
     if as_json:
         output.print_json(answer)
         return 0
     if not answer["endpoints"]:
-        print("Nobody is told. Add somebody: tunerd notifications add NAME URL")
+        print("No endpoints. Add one: tunerd notifications add NAME URL")
         return 0
     output.table(
         ("endpoint", "url", "state", "events", "waiting", "given up", "last error"),
@@ -79,7 +79,7 @@ def add(
         output.print_json(answer)
         return 0
     made = next((one.get("secret") for one in answer["endpoints"] if one["name"] == name), None)
-    print(output.clean(f"{name} is told. Try it: tunerd notifications test {name}"))
+    print(output.clean(f"Endpoint {name} added. Test it: tunerd notifications test {name}"))
     if made:
         print(f"Its signing secret, shown this once: {made}")
     return 0
@@ -88,19 +88,19 @@ def add(
 @app.command
 def remove(name: str, /, *, as_json: Json = False) -> int:
     """Remove an endpoint."""
-    return _change(name, None, as_json, f"{name} is removed.")
+    return _change(name, None, as_json, f"Endpoint {name} removed.")
 
 
 @app.command
 def enable(name: str, /, *, as_json: Json = False) -> int:
     """Send to an endpoint again, also what was given up in the last days."""
-    return _change(name, {"enabled": True}, as_json, f"{name} is told again.")
+    return _change(name, {"enabled": True}, as_json, f"Endpoint {name} enabled.")
 
 
 @app.command
 def disable(name: str, /, *, as_json: Json = False) -> int:
     """Send nothing more to an endpoint."""
-    return _change(name, {"enabled": False}, as_json, f"{name} is told no more.")
+    return _change(name, {"enabled": False}, as_json, f"Endpoint {name} disabled.")
 
 
 @app.command(name="test")

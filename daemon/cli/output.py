@@ -41,29 +41,14 @@ def remark(message: str) -> None:
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table: ruled and coloured on a terminal, aligned columns without cut-off text elsewhere."""
     cells = [[clean("-" if cell is None or cell == "" else cell) for cell in row] for row in rows]
-    if not sys.stdout.isatty():
-        widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-        for line in (columns, *cells):
-            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    if sys.stdout.isatty():
+        from .tables import show
+
+        show(columns, cells)
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(*columns, box=box.SIMPLE_HEAD, header_style="bold")
-    for line in cells:
-        shown.add_row(*(Text(cell, style=STATUS_STYLE.get(cell, ""), overflow="fold") for cell in line))
-    Console().print(shown)
-
-
-STATUS_STYLE = {
-    "completed": "green",
-    "delivered": "green",
-    "failed": "red",
-    "cancelled": "yellow",
-    "running": "cyan",
-}
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for line in (columns, *cells):
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def fields(pairs: Sequence[tuple[str, object]]) -> None:
@@ -104,4 +89,7 @@ def size(count: Any) -> str:
 
 
 def dollars(value: Any) -> str:
-    return f"${value:.2f}" if isinstance(value, (int, float)) else "-"
+    """``$2.41``; below a cent, which is still more than nothing, ``<$0.01``: as the page says it."""
+    if not isinstance(value, (int, float)):
+        return "-"
+    return "<$0.01" if 0 < value < 0.01 else f"${value:,.2f}"

@@ -13,7 +13,7 @@ def reflow(text: str) -> str:
 
 
 def reflow_docs(module: ModuleType) -> None:
-    """Do so for every function of a command's module, before the parser reads them."""
+    """Do so for every function of a command's module, before the parser reads them; a group has some from beside it."""
     for function in vars(module).values():
-        if inspect.isfunction(function) and function.__module__ == module.__name__ and function.__doc__:
+        if inspect.isfunction(function) and function.__module__.startswith(f"{__package__}.") and function.__doc__:
             function.__doc__ = reflow(inspect.cleandoc(function.__doc__))

@@ -29,6 +29,8 @@ def validate(*, as_json: Json = False) -> int:
         )
     else:
         output.remark(f"The token is not valid: {answer.get('error')}")
+        if answer.get("fix"):
+            output.remark(answer["fix"])
     return 0 if answer.get("valid") else 1
 
 

@@ -28,7 +28,7 @@ def prune(
     unrecognized: Annotated[float | None, Parameter(help="Days; older events that belong to no job.")] = None,
     dry_run: Annotated[bool, Parameter(help="Only count what would go.")] = False,
     rewrite: Annotated[
-        bool, Parameter(help="Then write the SQLite file anew, as small as can be; the daemon must be stopped.")
+        bool, Parameter(help="Then compact the SQLite file (VACUUM); the daemon must be stopped.")
     ] = False,
     config: Config = None,
     data_dir: DataDir = None,
@@ -53,7 +53,7 @@ def prune(
     given: dict[PruneClass, float | None] = {"bodies": bodies, "jobs": jobs, "unrecognized": unrecognized}
     days = {which: value for which, value in given.items() if value is not None} or kept_days(settings)
     if not days and not rewrite:
-        raise Usage("prune: everything is kept as set. Say what is to go: --bodies, --jobs or --unrecognized DAYS.")
+        raise Usage("prune: no retention is configured. Name what to remove: --bodies, --jobs or --unrecognized DAYS.")
     if any(value < 0 for value in days.values()) or days.get("jobs", JOBS_LEAST_DAYS) < JOBS_LEAST_DAYS:
         raise Usage(f"prune: --jobs needs {JOBS_LEAST_DAYS} days or more, as a cost limit may count a month's jobs.")
     place = place_of(settings)

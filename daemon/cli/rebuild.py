@@ -51,6 +51,6 @@ def rebuild(
         what = ", ".join(one.columns) or ("its row" if not one.kinds else "")
         kinds = f"the kind of {one.kinds} events" if one.kinds else ""
         print(output.clean(f"{one.job_id}: {'; '.join(part for part in (what, kinds) if part)}"))
-    verb = "would be mended" if dry_run else "mended"
-    print(f"{result.jobs} jobs looked at, {len(result.mended)} {verb}, {result.kept} left as they are.")
+    verb = "would be repaired" if dry_run else "repaired"
+    print(f"{result.jobs} jobs looked at, {len(result.mended)} {verb}, {result.kept} unchanged.")
     return 0

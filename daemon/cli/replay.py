@@ -12,11 +12,14 @@ from typing import Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
+from ..connecting import explain_connection
+from ..core import retry_after
 from ..core.signature import sign
 from . import output
 from .client import Client
 from .exits import FAILED, OK, UNREACHABLE, Failed, Usage
 from .options import Json
+from .receiver_url import receiver_url
 from .sign import Secret, keys_of, new_id
 
 ATTEMPTS = 5  # for one event, where the receiver says "later" or does not answer
@@ -34,7 +37,11 @@ class Event(NamedTuple):
 
 def replay(
     file: Annotated[
-        str | None, Parameter(help="What `tunerd events export` wrote, - for standard input; default: ask the daemon.")
+        str | None,
+        Parameter(
+            help="What `tunerd events export` wrote, - for standard input; default: ask the daemon.",
+            allow_leading_hyphen=True,
+        ),
     ] = None,
     /,
     *,
@@ -60,11 +67,9 @@ def replay(
       tunerd events replay --job ID --url http://127.0.0.1:9000 --secret whsec_… --dry-run
       tunerd events replay events.jsonl --url https://other.example.com --secret whsec_…
     """
-    from .trigger import endpoint
-
     if url is None and not dry_run:
-        raise Usage("events replay: --url is needed: the receiver that is to have the events.")
-    goal = None if url is None else endpoint(url)
+        raise Usage("events replay: --url is required: the receiver to send the events to.")
+    goal = None if url is None else receiver_url(url, "events replay")
     key = b"" if dry_run and secret is None else keys_of(None if secret is None else [secret])[0]
     events = _stored(job, from_, to) if file is None else _exported(file, job, from_, to)
     counts: Counter[str] = Counter()
@@ -115,7 +120,7 @@ def _exported(file: str, job: str | None, first: int, last: int | None) -> Itera
             body = text_body.encode() if text_body is not None else base64.b64decode(row["body_base64"], validate=True)
             yield Event(seq, str(row.get("event")), str(webhook_id), body)
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise Failed(f"{file}: line {number} is none of an export (tunerd events export).") from None
+            raise Failed(f"{file}: line {number} is not a line of an export (tunerd events export).") from None
 
 
 def _within(seq: int | None, first: int, last: int | None) -> bool:
@@ -163,17 +168,17 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, float | 
     from urllib.error import HTTPError
     from urllib.request import Request
 
-    request = Request(url, data=body, headers=headers, method="POST")  # noqa: S310 - http(s): endpoint() saw to it
+    request = Request(url, data=body, headers=headers, method="POST")  # noqa: S310 - http(s): receiver_url() saw to it
     try:
         with _opener().open(request, timeout=60) as answer:
             return answer.status, None, answer.read(65536).decode("utf-8", "replace")
     except HTTPError as refused:
         with refused:
-            after = refused.headers.get("Retry-After", "")
-            content = refused.read(65536).decode("utf-8", "replace")
-            return refused.code, float(after) if after.isdigit() else None, content
+            after = retry_after.seconds(refused.headers.get("Retry-After", ""))
+            return refused.code, after, refused.read(65536).decode("utf-8", "replace")
     except OSError as problem:
-        return 0, None, str(getattr(problem, "reason", problem))
+        reason = getattr(problem, "reason", problem)  # urllib wraps what happened
+        return 0, None, explain_connection(reason if isinstance(reason, BaseException) else problem)
 
 
 def _opener() -> Any:

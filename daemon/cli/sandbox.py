@@ -21,7 +21,9 @@ def sandbox(
     webhook_secret: Annotated[
         str | None, Parameter(help="whsec_… that signs its webhooks; default: a new one.")
     ] = None,
-    fault: Annotated[list[str] | None, Parameter(help="KNOB=VALUE of what goes wrong; repeatable.")] = None,
+    fault: Annotated[
+        list[str] | None, Parameter(help="KNOB=VALUE of what goes wrong; repeatable. A wrong KNOB lists all.")
+    ] = None,
 ) -> int:
     """Run a simulated Replicate that a daemon can be pointed at.
 

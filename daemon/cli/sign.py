@@ -72,7 +72,7 @@ def verify(
 ) -> int:
     """Check the signature of a webhook body.
 
-    Exits with 0 where it matches, else with 1. The age of the timestamp is told;
+    Exits with 0 where it matches, else with 1. The timestamp's age is shown;
     it is refused only with --tolerance.
 
     For example:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ..connecting import explain_connection
 from .client import Client
 from .exits import ApiProblem, Unreachable
 
@@ -83,7 +84,7 @@ class Follower:
                         yield message
                     reason = "the stream was closed"
                 except (OSError, http.client.HTTPException) as problem:
-                    reason = str(problem) or type(problem).__name__
+                    reason = explain_connection(problem)
                 if not lost and self._on_lost is not None:
                     self._on_lost(reason)
                 lost = True

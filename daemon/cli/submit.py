@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,9 @@ from cyclopts import Parameter
 
 from . import output
 from .client import Client
-from .exits import Usage
+from .exits import Unreachable, Usage
 from .options import Json
+from .submitting import shown
 from .training_files import read_json, read_training
 
 PATIENCE = 900.0  # seconds: the daemon packs and uploads up to 100 MiB before it answers
@@ -25,7 +27,7 @@ def submit(
     *inputs: Annotated[str, Parameter(help="key=value of the model's input; JSON where it parses; key=@FILE.json.")],
     config: Annotated[Path | None, Parameter(help="SimpleTuner's config.json, with the files it names.")] = None,
     dataset: Annotated[list[Path] | None, Parameter(help="Folder with images and captions; repeatable.")] = None,
-    name: Annotated[str | None, Parameter(help="A name for the training.")] = None,
+    name: Annotated[str | None, Parameter(help="A name for the training; alone, a saved configuration.")] = None,
     version: Annotated[str | None, Parameter(help="Version of the model.")] = None,
     hardware: Annotated[str | None, Parameter(help="Hardware to run on.")] = None,
     hub_model_id: Annotated[str | None, Parameter(help="Hugging Face repository to push to.")] = None,
@@ -58,16 +60,17 @@ def submit(
         "webhook_url": webhook_url,
         "dry_run": dry_run or None,
     }
-    if model is None and config is None and not dataset:
+    if model is None and config is None and not dataset and name is None:
         raise Usage("submit: MODEL key=value …, --config FILE or --dataset DIR is needed.\nTry: tunerd submit --help")
     if model is not None and "/" not in model:
         raise Usage(f"submit: {model!r} is not a model; OWNER/NAME is expected.")
     client = Client.from_environment()
-    headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
     given = {key: value for key, value in body.items() if value is not None}
-    answer = client.call("POST", "/api/cloud/jobs/submit", body=given, headers=headers, timeout=PATIENCE).json()
+    answer = _send(client, given, idempotency_key, quiet=as_json)
     if dry_run:
-        print(json.dumps(answer, indent=None if as_json else 2))
+        print(json.dumps(answer, indent=None if as_json else 2), flush=True)
+        if not as_json:
+            _tell_verdicts(answer)
         return 0
     if not as_json:
         _tell(answer)
@@ -76,6 +79,25 @@ def submit(
             output.print_json(answer)
         return 0
     return _follow(client, answer, as_json)
+
+
+def _send(client: Client, body: dict[str, Any], idempotency_key: str | None, *, quiet: bool) -> dict[str, Any]:
+    """The answer. Where it was lost, the job may be there: the key with which a second try makes no second job."""
+    key = idempotency_key or f"cli-{secrets.token_hex(16)}"
+    try:
+        with shown(client, key, quiet=quiet):
+            answer = client.call(
+                "POST", "/api/cloud/jobs/submit", body=body, headers={"Idempotency-Key": key}, timeout=PATIENCE
+            )
+    except (Unreachable, KeyboardInterrupt) as problem:
+        if not body.get("dry_run") and (isinstance(problem, KeyboardInterrupt) or problem.sent):
+            output.remark(
+                "The answer was lost: the job may have been submitted (tunerd jobs). To get its answer without a "
+                f"second job, run the same command again with --idempotency-key {key}"
+            )
+        raise
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 def _follow(client: Client, answer: dict[str, Any], as_json: bool) -> int:
@@ -107,6 +129,13 @@ def _tell(answer: dict[str, Any]) -> None:
             output.remark(note)
     if answer.get("cost_limit_warning"):
         output.remark(f"cost limit: {answer['cost_limit_warning']}")
+
+
+def _tell_verdicts(answer: dict[str, Any]) -> None:
+    """What a submit would be told, once more for people: it stands at the end of a long document."""
+    for check in answer.get("checks") or []:
+        output.remark(f"{check['status']:<4}  {check['id'].replace('_', ' ')}: {check['detail']}")
+    output.remark("Nothing was sent.")
 
 
 def dataset_entry(folder: Path) -> dict[str, Any]:

@@ -50,7 +50,10 @@ def set_(
     elif answer.get("valid"):
         print("The token is saved, and Replicate accepts it.")
     else:
-        print(output.clean(f"The token is saved, but not confirmed: {answer.get('error') or 'see tunerd validate'}"))
+        refused = "" if answer.get("valid") is None else "The token is saved, but Replicate does not accept it: "
+        print(output.clean(refused + (answer.get("error") or "see tunerd validate")))
+        if answer.get("fix"):
+            output.remark(answer["fix"])
     return 0
 
 

@@ -19,9 +19,10 @@ def read_json(path: Path) -> Any:
     """The JSON value of a file; ``Usage`` where it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        reason = (problem.strerror if isinstance(problem, OSError) else None) or problem
-        raise Usage(f"{path}: cannot be read as JSON: {reason}") from None
+    except OSError as problem:
+        raise Usage(f"{path}: cannot be read: {problem.strerror or problem}") from None
+    except ValueError as problem:
+        raise Usage(f"{path}: cannot be read as JSON: {problem}") from None
 
 
 def read_training(path: Path, *, with_data: bool) -> tuple[Any, Any]:

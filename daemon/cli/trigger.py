@@ -9,16 +9,15 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from cyclopts import Parameter
 
-from ..parsing import WEBHOOK_PATH
 from . import output
 from .client import DEFAULT_URL
 from .environment import variable
 from .exits import FAILED, OK, UNREACHABLE, Usage
 from .options import Json
+from .receiver_url import receiver_url
 from .sign import Secret, keys_of, read_body
 from .submit import read_inputs
 
@@ -43,7 +42,8 @@ def trigger(
         str | None, Parameter(help="A sequence of events instead of one; EVENT is what it is about.")
     ] = None,
     body: Annotated[
-        str | None, Parameter(help="File whose bytes are sent as they are; - reads standard input.")
+        str | None,
+        Parameter(help="File whose bytes are sent as they are; - reads standard input.", allow_leading_hyphen=True),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -70,7 +70,7 @@ def trigger(
     text = (secret or variable("TUNERD_WEBHOOK_SECRET")).replace(",", " ").split()
     keys_of(text or None)  # says what is wrong with it
     overrides = read_inputs(tuple(set_ or ())) | ({} if id_ is None else {"id": id_})
-    sender = _Sender(endpoint(url or variable("TUNERD_URL") or DEFAULT_URL), text[0], overrides)
+    sender = _Sender(receiver_url(url or variable("TUNERD_URL") or DEFAULT_URL, "trigger"), text[0], overrides)
     if scenario is not None:
         if body is not None:
             raise Usage("trigger: --scenario makes its own bodies; leave --body out.")
@@ -80,18 +80,6 @@ def trigger(
     else:
         answers = sender.events(event, None if body is None else read_body(body), max(1, count))
     return asyncio.run(_report(answers, sender.url, as_json=as_json, silent=scenario in SILENT_SCENARIOS))
-
-
-def endpoint(url: str) -> str:
-    """The receiver's address; ``Usage`` where it is none."""
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
-        raise Usage(f"trigger: {url!r} is not a URL; http://HOST:PORT or https://… is expected.")
-    return url if parts.path.strip("/") else urlunsplit(parts._replace(path=WEBHOOK_PATH))
 
 
 class _Sender:

@@ -90,7 +90,7 @@ class _Session:
                 pauses = _pauses()
             pause = next(pauses)
             last = self._tunnel.last_words(3) if self._tunnel is not None else ""
-            output.remark(f"{self._program.name} has ended; it is started again in {pause:g} s.\n{last}".rstrip())
+            output.remark(f"{self._program.name} exited; restarting in {pause:g} s.\n{last}".rstrip())
             time.sleep(pause)
             try:
                 self._open()

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from ..core.deliveries import GOING_ON
 from . import output
 from .client import Client
 from .exits import FAILED, OK
@@ -21,8 +22,8 @@ def wait(
 ) -> int:
     """Follow a job until it has ended and its files are delivered.
 
-    Exits with 0 where the job completed, with 1 where it failed or was cancelled. A delivery that failed is told, and
-    one that is being tried again is not waited for. A restart of the daemon is waited out.
+    Exits with 0 where the job completed, with 1 where it failed or was cancelled. Failed deliveries are
+    reported; a delivery that is being retried is not waited for. A restart of the daemon is waited out.
 
     For example:
 
@@ -42,7 +43,7 @@ def report(job: dict[str, Any]) -> None:
     """How the job ended and where its files are, on standard output."""
     print(output.clean(f"{job['job_id']} {job['status']}" + (f": {job['error']}" if job.get("error") else "")))
     for delivery in job["deliveries"]:
-        again = " (is tried again)" if delivery["status"] in {"pending", "running"} else ""
+        again = " (retrying)" if delivery["status"] in GOING_ON else ""
         where = f"  {delivery['url']}" if delivery.get("url") else ""
         why = f"  {delivery['error']}" if delivery.get("error") else ""
         print(output.clean(f"  {delivery['destination']}: {delivery['status']}{again}{where}{why}"))

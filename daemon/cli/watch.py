@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from ..core.deliveries import GOING_ON
 from . import output
 from .client import Client, job_path
 from .exits import ApiProblem, Failed, Unreachable
@@ -56,7 +57,7 @@ def snapshots(client: Client, job_id: str, *, timeout: float | None = None) -> I
 def settled(job: dict[str, Any]) -> bool:
     """Ended, and no delivery is on its first way: one that failed and is tried again may take an hour."""
     return job["status"] in FINISHED and not any(
-        delivery["status"] in {"pending", "running"} and not delivery.get("error") for delivery in job["deliveries"]
+        delivery["status"] in GOING_ON and not delivery.get("error") for delivery in job["deliveries"]
     )
 
 

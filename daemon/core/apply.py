@@ -16,7 +16,7 @@ import msgspec
 
 from .costs import cost_usd
 from .events import EventKind, Seen, derive_kind, output_digest, signal_of
-from .jobs import FINISHED, JobStatus, Moved, Signal, step
+from .jobs import ENDS, FINISHED, SIGNAL_OF_STATUS, JobStatus, Moved, Signal, given_up, step
 from .prediction import Prediction
 from .training_log import read_progress
 
@@ -29,7 +29,7 @@ OUTPUT_LIFETIME = 3600.0
 
 
 class JobState(msgspec.Struct, frozen=True, kw_only=True):
-    """The columns of a job that events decide, and ``hardware``, which prices them. Times are unix seconds."""
+    """The columns of a job that events decide, and what prices them. Times are unix seconds."""
 
     status: JobStatus
     updated_at: float
@@ -37,6 +37,7 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     version: str | None = None
     hardware: str | None = None
+    usd_per_second: float | None = None
     queued_at: float | None = None
     started_at: float | None = None
     completed_at: float | None = None
@@ -57,6 +58,7 @@ class Applied(msgspec.Struct, frozen=True):
     kind: EventKind
     logs_grew: bool
     completed: bool  # this event is the one that completed the job
+    output_came: bool  # ... or the one that brought the output which a finished job lacked
 
 
 def apply(job: JobState, prediction: Prediction, received_at: float) -> Applied:
@@ -72,7 +74,30 @@ def apply(job: JobState, prediction: Prediction, received_at: float) -> Applied:
         output_digest=output_digest(prediction.output) or job.output_digest,
     )
     completed = state.status is JobStatus.COMPLETED and job.status is not JobStatus.COMPLETED
-    return Applied(state, kind, logs_grew, completed)
+    return Applied(state, kind, logs_grew, completed, output_came(job, state))
+
+
+def output_came(before: JobState, after: JobState) -> bool:
+    """There is something to deliver after all.
+
+    A job that was completed without an output has one now; or one that we had to call failed (no create was answered)
+    has succeeded at the provider. It stays failed, but its output was paid for.
+    """
+    if after.output is None or before.status not in {JobStatus.COMPLETED, JobStatus.FAILED}:
+        return False
+    if given_up(before.status, before.provider_status):
+        return succeeded(after.provider_status)
+    return before.output is None and succeeded(before.provider_status)
+
+
+def is_deliverable(status: JobStatus, provider_status: str | None, *, has_output: bool) -> bool:
+    """Whether there is a result: of a job that has completed, or that succeeded after we had called it over."""
+    return status is JobStatus.COMPLETED or (has_output and succeeded(provider_status))
+
+
+def succeeded(provider_status: str | None) -> bool:
+    """Whether that is the provider's word for it."""
+    return SIGNAL_OF_STATUS.get(provider_status or "") is Signal.SUCCEEDED
 
 
 def advance(job: JobState, prediction: Prediction, now: float) -> JobState:
@@ -81,7 +106,9 @@ def advance(job: JobState, prediction: Prediction, now: float) -> JobState:
     moved = step(job.status, signal)
     status = moved.status if isinstance(moved, Moved) else job.status
     was_finished, ends = job.status in FINISHED, status in FINISHED and job.status not in FINISHED
-    names_status = isinstance(moved, Moved) or job.provider_status is None
+    unheard = given_up(job.status, job.provider_status)  # then what the provider has made of it is still to be told
+    names_status = isinstance(moved, Moved) or job.provider_status is None or (unheard and signal in ENDS)
+    is_filled = was_finished and not unheard and job.output is not None
     predict_time = _or(job.predict_time, prediction.predict_time)
     return msgspec.structs.replace(
         job,
@@ -96,9 +123,11 @@ def advance(job: JobState, prediction: Prediction, now: float) -> JobState:
         started_at=_started_at(job, status, prediction, now),
         completed_at=_or(prediction.completed_at, now) if ends else job.completed_at,
         predict_time=predict_time,
-        cost_usd=_or(job.cost_usd, cost_usd(job.hardware, predict_time)) if status in FINISHED else None,
+        cost_usd=_or(job.cost_usd, cost_usd(job.hardware, predict_time, job.usd_per_second))
+        if status in FINISHED
+        else None,
         error=_error(job, status, prediction),
-        output=job.output if was_finished and job.output is not None else _output(prediction) or job.output,
+        output=job.output if is_filled else _output(prediction) or job.output,
     )
 
 

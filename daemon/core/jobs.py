@@ -50,6 +50,8 @@ SIGNAL_OF_STATUS = {
     "aborted": Signal.CANCELLED,
 }
 
+ENDS = frozenset({Signal.SUCCEEDED, Signal.FAILED, Signal.CANCELLED})
+
 P, U, Q, R, C, F, X = JobStatus
 
 # A signal that is missing from a row changes nothing: it is late, or repeated.
@@ -86,3 +88,8 @@ def step(status: JobStatus, signal: Signal) -> Moved | Ignored:
     if signal is Signal.UNKNOWN:
         return Ignored("the provider's status is not one we know")
     return Ignored(f"{signal} comes late or again: the job is {status}")
+
+
+def given_up(status: JobStatus, provider_status: str | None) -> bool:
+    """Whether the job is over by our word alone: the provider has not told of its end (no create was answered)."""
+    return status in FINISHED and SIGNAL_OF_STATUS.get(provider_status or "") not in ENDS

@@ -7,13 +7,14 @@ that. What comes from outside (errors, names) is made harmless in it: a chat wou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
+from .deliveries import DeliveryStatus
 from .jobs import JobStatus
+from .times import rfc3339
 
 TEXT_CHARS = 300  # of a foreign text in a sentence; a chat message has room for 2,000
 _MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b", "`": "'"})
@@ -26,6 +27,7 @@ class NoticeType(StrEnum):
     DELIVERY_EXPIRING = "delivery.expiring"
     COST_LIMIT_REACHED = "cost_limit.reached"
     RECONCILE_FOUND = "reconcile.found"
+    JOB_DOUBLED = "job.doubled"
 
 
 # The error of a delivery that was cancelled: it has failed, and nobody is to be alarmed.
@@ -42,7 +44,7 @@ class Notice(msgspec.Struct, frozen=True):
 
     def payload(self, now: float) -> str:
         """The webhook's body: ``{"type", "timestamp", "text", "data"}``."""
-        body = {"type": self.type, "timestamp": _rfc3339(now), "text": self.text, "data": self.data}
+        body = {"type": self.type, "timestamp": rfc3339(now), "text": self.text, "data": self.data}
         return msgspec.json.encode(body).decode()
 
 
@@ -75,7 +77,7 @@ class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
             "error": self.error,
             "cost_usd": self.cost_usd,
             "duration_seconds": None if seconds is None else round(max(0.0, seconds), 3),
-            "completed_at": _rfc3339(self.completed_at),
+            "completed_at": rfc3339(self.completed_at),
         }
 
 
@@ -106,7 +108,7 @@ class DeliveryFacts(msgspec.Struct, frozen=True, kw_only=True):
             "error": self.error,
             "bytes_done": self.bytes_done,
             "bytes_total": self.bytes_total,
-            "deadline": _rfc3339(self.deadline),
+            "deadline": rfc3339(self.deadline),
             "fetched": self.fetched,
         }
 
@@ -126,10 +128,24 @@ def reconcile_found(job: JobFacts) -> Notice:
     return Notice(NoticeType.RECONCILE_FOUND, text, job.data())
 
 
+def job_doubled(job: JobFacts, other: str, *, cancelled: bool, sure: bool) -> Notice:
+    """``other`` is the provider's id of a second job."""
+    if not sure:
+        text = (
+            f"Job {job.name} was given up, and Replicate runs {plain(other)}, which looks like it. "
+            "It was not cancelled: if nobody else started it, cancel it there."
+        )
+    else:
+        done = "It was cancelled" if cancelled else "It was not cancelled: look at it there"
+        text = f"Replicate made a second job, {plain(other)}, for {job.name}: an answer was lost. {done}."
+    data = {**job.data(), "other_provider_job_id": other, "cancelled": cancelled, "certain": sure}
+    return Notice(NoticeType.JOB_DOUBLED, text, data)
+
+
 def delivery_ended(delivery: DeliveryFacts) -> Notice:
     """``delivery.delivered`` or ``delivery.failed``."""
     where = f"{plain(delivery.destination)} ({delivery.type})"
-    if delivery.status == "delivered":
+    if delivery.status == DeliveryStatus.DELIVERED:
         text = f"The result of job {delivery.job.name} is at {where}: {plain(delivery.url)}"
         return Notice(NoticeType.DELIVERY_DELIVERED, text, delivery.data())
     if delivery.error == CANCELLED_BY_YOU:
@@ -176,12 +192,3 @@ def plain(text: str | None) -> str:
     """A foreign text for a sentence: one short line that no chat takes for markup or a mention."""
     line = " ".join((text or "unknown").split()).rstrip(".")
     return (line if len(line) <= TEXT_CHARS else line[: TEXT_CHARS - 1] + "…").translate(_MARKUP)
-
-
-def _rfc3339(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except (OverflowError, OSError, ValueError):
-        return None

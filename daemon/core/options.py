@@ -41,6 +41,11 @@ class OptionType:
     name: str
     options: type[msgspec.Struct]
 
+    @property
+    def title(self) -> str:
+        """What a person calls it: the struct's ``TITLE``."""
+        return str(getattr(self.options, "TITLE", self.name))
+
     @cached_property
     def description(self) -> str:
         return " ".join((self.options.__doc__ or "").split())
@@ -59,6 +64,7 @@ class OptionType:
         """JSON Schema 2020-12 of the options, complete in itself."""
         return {
             "type": "object",
+            "title": self.title,
             "description": self.description,
             "properties": {name: field.schema for name, field in self.fields.items()},
             "required": [name for name, field in self.fields.items() if field.required],

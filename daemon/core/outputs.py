@@ -13,9 +13,13 @@ from urllib.parse import unquote
 
 import msgspec
 
-# file: is in the list so that it is refused with a reason by whoever fetches, and not taken for a text.
+from . import lenient_json
+
+# file:, ftp: and the like are in the list so that they are refused with a reason by whoever fetches, and not taken for
+# a text. Not every scheme is: a wss:// beside the weights is no file, and must not make their delivery fail.
 _ADDRESS = re.compile(
-    r"(?:https?://|hf://|s3://|file:/)\S+|data:[\w.+-]*(?:/[\w.+-]+)?(?:;[^\s,]*)?,\S*", re.ASCII | re.IGNORECASE
+    r"(?:https?|hf|s3|ftps?|sftp|gopher|gs)://\S+|file:/\S+|data:[\w.+-]*(?:/[\w.+-]+)?(?:;[^\s,]*)?,\S*",
+    re.ASCII | re.IGNORECASE,
 )
 
 # Nothing real is deeper; what is deeper is not looked at.
@@ -31,11 +35,7 @@ class OutputFile(msgspec.Struct, frozen=True):
 
 def find_files(output_json: bytes | str) -> list[OutputFile]:
     """The files that an output (JSON text) names, in their order, each address once."""
-    try:
-        output = msgspec.json.decode(output_json)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return []
-    return walk(output)
+    return walk(lenient_json.value(output_json))
 
 
 def walk(output: Any) -> list[OutputFile]:

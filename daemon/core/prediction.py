@@ -10,6 +10,7 @@ import json
 import math
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -115,10 +116,13 @@ def _mended(body: bytes) -> bytes:
 
 def parse_time(value: Any) -> float | None:
     """Unix seconds of an RFC 3339 text with 0 to 9 fractional digits; ``None`` where it is not one."""
-    if not isinstance(value, str):
-        return None
+    return _unix_seconds(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=1024)  # the events of a job all repeat its times
+def _unix_seconds(text: str) -> float | None:
     try:
-        when = datetime.fromisoformat(value)
+        when = datetime.fromisoformat(text)
         seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, tzinfo
 import msgspec
 
 from ..errors import CostLimitExceeded
-from .costs import price_per_second
+from .costs import HARDWARE, Prices, price_per_second
 from .estimate import Estimate, Unknown
 from .periods import period_end, period_start
 
@@ -32,6 +32,7 @@ class Untold(msgspec.Struct, frozen=True):
 
     hardware: str | None
     seconds: float
+    usd_per_second: float | None = None  # as in force at submit
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -42,6 +43,7 @@ class Unfinished(msgspec.Struct, frozen=True):
     hardware: str | None
     started_at: float | None
     expected_usd: float | None
+    usd_per_second: float | None = None  # as in force at submit
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -61,6 +63,7 @@ class Limit(msgspec.Struct, frozen=True):
     action: str  # warn | block
     zone: tzinfo | None  # whose days are counted; None: the process' own
     assumed_hardware: str  # of jobs that tell none
+    prices: Prices = msgspec.field(default_factory=lambda: HARDWARE)
 
 
 class LimitState(msgspec.Struct, frozen=True):
@@ -84,13 +87,13 @@ class LimitState(msgspec.Struct, frozen=True):
 
 def limit_state(ledger: Ledger, limit: Limit, now: float) -> LimitState:
     """Where ``limit`` stands at ``now``. ``ledger`` begins at the period's start. A disabled one is never exceeded."""
-    spent, held = spent_usd(ledger, limit.assumed_hardware), 0.0
+    spent, held = spent_usd(ledger, limit), 0.0
     for job in ledger.unfinished:
-        so_far = so_far_usd(job, limit.assumed_hardware, now) or 0.0
+        so_far = so_far_usd(job, limit, now) or 0.0
         spent += so_far
         held += max((job.expected_usd or 0.0) - so_far, 0.0)
     spent, held = _usd(spent), _usd(held)
-    unknown = _unknown(ledger, limit.assumed_hardware)
+    unknown = _unknown(ledger, limit)
     closed = unknown is not None and limit.action == BLOCK
     return LimitState(
         enabled=limit.enabled,
@@ -163,38 +166,40 @@ def _over(state: LimitState, expected: float) -> bool:
     return state.enabled and _usd(state.spent + state.reserved + expected) > state.amount
 
 
-def spent_usd(ledger: Ledger, assumed_hardware: str) -> float:
+def spent_usd(ledger: Ledger, limit: Limit) -> float:
     """US dollars of finished jobs. Those without a price count nothing here; ``LimitState.unknown`` tells of them."""
-    untold = (entry.seconds * (_price(entry.hardware, assumed_hardware) or 0.0) for entry in ledger.untold)
+    untold = (entry.seconds * (_price(entry, limit) or 0.0) for entry in ledger.untold)
     return _usd(math.fsum((ledger.finished_usd, *untold)))
 
 
-def running_usd(ledger: Ledger, assumed_hardware: str, now: float) -> float:
+def running_usd(ledger: Ledger, limit: Limit, now: float) -> float:
     """US dollars that unfinished jobs have cost so far."""
-    return _usd(math.fsum(so_far_usd(job, assumed_hardware, now) or 0.0 for job in ledger.unfinished))
+    return _usd(math.fsum(so_far_usd(job, limit, now) or 0.0 for job in ledger.unfinished))
 
 
-def so_far_usd(job: Unfinished, assumed_hardware: str, now: float) -> float | None:
-    """US dollars that ``job`` has cost at ``now``: list price for the time since it started. ``None``: no price."""
-    price = _price(job.hardware, assumed_hardware)
+def so_far_usd(job: Unfinished, limit: Limit, now: float) -> float | None:
+    """US dollars that ``job`` has cost at ``now``: its price for the time since it started. ``None``: no price."""
+    price = _price(job, limit)
     if job.started_at is None:
         return 0.0
     return None if price is None else price * max(0.0, now - job.started_at)
 
 
-def _price(hardware: str | None, assumed_hardware: str) -> float | None:
-    return price_per_second(assumed_hardware if hardware is None else hardware)
+def _price(entry: Untold | Unfinished, limit: Limit) -> float | None:
+    if entry.usd_per_second is not None:
+        return entry.usd_per_second
+    return price_per_second(limit.assumed_hardware if entry.hardware is None else entry.hardware, limit.prices)
 
 
-def _unknown(ledger: Ledger, assumed_hardware: str) -> str | None:
-    used = {entry.hardware for entry in ledger.untold if entry.seconds > 0}
-    used |= {job.hardware for job in ledger.unfinished if job.started_at is not None}
-    for hardware in sorted({assumed_hardware if name is None else name for name in used}):
-        if price_per_second(hardware) is None:
-            return (
-                f"jobs ran on hardware {hardware!r}, which has no price. Set cost_limit_action to warn until the "
-                "period is over."
-            )
+def _unknown(ledger: Ledger, limit: Limit) -> str | None:
+    used: list[Untold | Unfinished] = [entry for entry in ledger.untold if entry.seconds > 0]
+    used += (job for job in ledger.unfinished if job.started_at is not None)
+    unpriced = sorted({entry.hardware or limit.assumed_hardware for entry in used if _price(entry, limit) is None})
+    if unpriced:
+        return (
+            f"jobs ran on hardware {unpriced[0]!r}, which has no price. Give it one in the setting prices, or set "
+            "cost_limit_action to warn until the period is over."
+        )
     for job in ledger.unfinished:
         if job.submitted and job.expected_usd is None:
             return f"job {job.job_id} has not ended and has no estimate. Wait until it has ended, or cancel it."

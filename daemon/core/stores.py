@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from ..parsing import hub_repo, items, origins
+from ..parsing import items, origins
+from .hub_names import hub_repo
 
 HUB = "https://huggingface.co"
 

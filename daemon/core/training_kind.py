@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from . import lenient_json
+
 # Families that the price table knows, by what their models' names hold.
 _FAMILIES = ("flux", "sdxl", "stable-diffusion-xl")
 _FAMILY_NAMES = {"stable-diffusion-xl": "sdxl"}
@@ -45,10 +47,7 @@ def work_of(given: Mapping[str, Any]) -> Work:
 def _config(text: Any) -> dict[str, Any] | None:
     """SimpleTuner's settings with plain keys: ``--lora-type`` is ``lora_type``."""
     if isinstance(text, str):
-        try:
-            text = msgspec.json.decode(text)
-        except (msgspec.MsgspecError, RecursionError):
-            return None
+        text = lenient_json.value(text)
     if not isinstance(text, dict):
         return None
     return {str(key).lstrip("-").replace("-", "_"): value for key, value in text.items()}

@@ -8,7 +8,6 @@ its line with ``\\r``, so both ``\\r`` and ``\\n`` end a record. Total: any text
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator
 
@@ -20,7 +19,7 @@ _BREAK = re.compile(r"[\r\n]+")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BAR = re.compile(
     r"%\|[^|]{0,200}\|\s*(?P<step>\d{1,12})/(?P<total>\d{1,12})\s*"
-    r"\[(?P<elapsed>[^<\],]{1,40})<(?P<left>(?:\d+ days?, )?[^,\]]{1,40})"
+    r"\[(?P<elapsed>[^<\],]{1,40})<(?P<left>(?:\d{1,5} days?, )?[^,\]]{1,40})"
 )
 _PLAIN = re.compile(
     r"\b(?:global[ _]?)?steps?\b\s*[:=#]?\s*\[?\s*(?P<step>\d{1,12})\s*(?:/|of)\s*(?P<total>\d{1,12})", re.IGNORECASE
@@ -32,7 +31,7 @@ _PAIR = re.compile(
     re.IGNORECASE,
 )
 _TRAINING_BAR = re.compile(r"step|train|epoch|iter", re.IGNORECASE)
-_CLOCK = re.compile(r"(?:(?P<days>\d+) days?, )?(?:(?P<hours>\d+):)?(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})$")
+_CLOCK = re.compile(r"(?:(?P<days>\d{1,5}) days?, )?(?:(?P<hours>\d{1,5}):)?(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})$")
 
 # Names under which trainers print the same curve.
 _SAME = {
@@ -43,7 +42,6 @@ _SAME = {
     "avg_loss": "loss",
     "learning_rate": "lr",
     "train/lr": "lr",
-    "grad_norm": "grad_norm",
     "gradient_norm": "grad_norm",
 }
 _CURVE = re.compile(r"(?:^|[_/.])(?:loss|lr|grad_norm)$")
@@ -160,5 +158,4 @@ def _seconds_left(text: str) -> float | None:
     if found is None:
         return None
     days, hours, minutes, seconds = (int(found[part] or 0) for part in ("days", "hours", "minutes", "seconds"))
-    left = float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
-    return left if math.isfinite(left) else None
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)

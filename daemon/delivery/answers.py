@@ -8,6 +8,7 @@ import re
 
 import msgspec
 
+from ..core import retry_after
 from .errors import Gone, Permanent, Retry
 from .hashing import Announced
 from .wire import Reply
@@ -30,8 +31,7 @@ def check_status(reply: Reply) -> None:
     if status in {401, 403, 404, 410}:
         raise Gone(f"the server answered {status} {reply.reason}".rstrip())
     if status >= 500 or status in {408, 416, 425, 429}:
-        after = reply.header("Retry-After") or ""
-        raise Retry(f"the server answered {status}", after=float(after) if re.fullmatch("[0-9]{1,6}", after) else None)
+        raise Retry(f"the server answered {status}", after=retry_after.seconds(reply.header("Retry-After") or ""))
     if status not in {200, 206}:
         raise Permanent(f"the server answered {status}")
     encoding = (reply.header("Content-Encoding") or "identity").strip().lower()

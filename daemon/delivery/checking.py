@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from ..config import Settings
+from ..connecting import FAULT
 from ..core.options import Checked
 from ..errors import NotReady
 from ..store.records import DestinationConfig
@@ -32,19 +33,19 @@ async def destination_secrets(store: Store, config: DestinationConfig) -> dict[s
 
 async def check_destination(config: DestinationConfig, store: Store, settings: Settings) -> Checked:
     """Total: whatever goes wrong is the answer."""
-    place = Place(settings, asyncio.to_thread)
+    place = Place(settings)
     try:
         destination, options = find(config, await destination_secrets(store, config))
         async with asyncio.timeout(CHECK_SECONDS):
-            return Checked(True, await destination.check(options, place))
+            return Checked(True, await asyncio.to_thread(destination.check, options, place))
     except (Permanent, Retry, NotReady) as reason:
         return Checked(False, [], str(reason))
     except TimeoutError:
         return Checked(False, [], f"no answer within {CHECK_SECONDS:.0f} seconds")
     except OSError as problem:
         return Checked(False, [], f"{problem.strerror or problem}: {problem.filename}")
-    except Exception as problem:  # a fault of ours, or of a library: said, not hidden
+    except Exception:  # a fault of ours, or of a library: said, not hidden
         log.exception("destination_check_failed", destination=config.name)
-        return Checked(False, [], f"unexpected {type(problem).__name__}")
+        return Checked(False, [], FAULT)
     finally:
         place.stopping.set()

@@ -11,8 +11,16 @@ class Retry(Exception):
         self.after = after  # seconds the other side asked us to wait
 
 
+class Slow(Retry):
+    """Next to nothing comes, and others wait for the turn."""
+
+
 class Permanent(Exception):
     """It will never work; trying again is useless."""
+
+
+class StagedGone(Permanent):
+    """A fetched file was removed before it was published, or another machine has it. It may be fetched again."""
 
 
 class Gone(Exception):

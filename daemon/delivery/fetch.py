@@ -80,13 +80,13 @@ class Fetcher:
         ``stores`` are the repositories and buckets that the job's output may be read from.
         """
         try:
-            await self._threads.start(part.recover)
+            await self._on(part.recover)
             if is_data(url):
-                await self.in_thread(write_data, url, part)
+                await self._on(write_data, url, part)
             elif not part.whole:
                 reader = stores.reader(url)
                 await (self._download(url, part) if reader is None else self._copy(reader, part))
-            return await self._threads.start(part.finish)
+            return await self._on(part.finish)
         except TimeoutError:
             raise Retry(f"nothing came for {self._opener.idle_seconds:g} s") from None
         except Broken as problem:
@@ -114,20 +114,28 @@ class Fetcher:
 
     async def _download(self, url: str, part: Part) -> None:
         if part.done and not part.continuable:
-            await self._threads.start(part.restart)  # nothing proves that the rest would belong to it
+            await self._on(part.restart)  # nothing proves that the rest would belong to it
         async with self._room.used_by(part):
             try:
                 await Download(self._opener, self._threads, self._throttle, part, self.limits.connections).run(
                     url, self._room
                 )
             except Anew as reason:
-                await self._threads.start(part.restart)
+                await self._on(part.restart)
                 raise Retry(f"{reason}; starting over") from None
+
+    async def _on(self, function: Callable[..., T], *arguments: object) -> T:
+        """What a thread does to a part, waited for though it is cancelled: its caller closes the part next."""
+        return await self._threads.run(_nothing, function, *arguments)
 
     async def _copy(self, reader: Reader, part: Part) -> None:
         stopping = threading.Event()
         async with self._room.used_by(part), along(self._threads, part):
             await self._threads.run(stopping.set, copy, reader, part, self._throttle, self._room, stopping)
+
+
+def _nothing() -> None:
+    """What is short is not aborted."""
 
 
 def _read_all(reply: Reply, most: int) -> bytes:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 from ..store.records import DestinationConfig
+from .threads import worker_pool
 
 THREADS = 32  # of one lane, made as they are needed; a publish may use several
-Hold = Callable[[], Awaitable[None]]
 
 
 class Lane:
@@ -22,7 +22,7 @@ class Lane:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.get_running_loop()
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"tunerd-publish-{name}")
+        self._pool = worker_pool(THREADS, f"publish-{name}")
         self._concurrency = 1
         self._busy: set[str] = set()  # job ids: no job goes twice at once to one place, whatever its generations
         self._waiting: list[tuple[str, asyncio.Future[None]]] = []

@@ -18,6 +18,10 @@ from .staging import BLOCK, RESERVE, Part, free_bytes, total_bytes
 
 MAX_BYTES = 512 * 1024**3  # of one file: no model is larger, and a lie about a length often is
 BURST_SECONDS = 0.25  # of the bandwidth that may be taken at once
+# Less than so many bytes a second, over so long, is no download while other files wait for its turn: at this speed a
+# small model takes days, and the slowest line that is still sold has eight times as much.
+SLOWEST = 1024.0
+SLOW_SECONDS = 300.0
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -26,6 +30,13 @@ class Limits(msgspec.Struct, frozen=True):
     files: int = 4  # at once
     connections: int = 8  # at most, for one large file
     bytes_per_second: float | None = None  # of all downloads together
+
+    @property
+    def slowest(self) -> float:
+        """Bytes a second: half of what a file surely gets where the user allows so little."""
+        if self.bytes_per_second is None:
+            return SLOWEST
+        return min(SLOWEST, self.bytes_per_second / (self.files * self.connections) / 2)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -58,6 +69,11 @@ class Slots:
             yield
         finally:
             self._give_on()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits."""
+        return any(not turn.done() for _deadline, _number, turn in self._waiting)
 
     def _give_on(self) -> None:
         while self._waiting:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from ..core.times import rfc3339
 from .destinations.base import Package
 
 
@@ -18,7 +18,7 @@ def manifest(package: Package, unpacked: Sequence[dict[str, Any]] = ()) -> bytes
         "provider_job_id": package.provider_job_id,
         "model": package.model,
         "version": package.version,
-        "completed_at": _rfc3339(package.completed_at),
+        "completed_at": rfc3339(package.completed_at),
         "files": [
             {"name": file.name, "bytes": file.bytes, "sha256": file.sha256, "source_url": file.source_url}
             for file in package.files
@@ -29,9 +29,3 @@ def manifest(package: Package, unpacked: Sequence[dict[str, Any]] = ()) -> bytes
     if unpacked:
         content["unpacked"] = list(unpacked)
     return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
-
-
-def _rfc3339(when: float | None) -> str | None:
-    if when is None:
-        return None
-    return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""Try again, with growing pauses, until a deadline. An expected failure is ``Retry`` and no error log."""
+"""Try again, with growing pauses, as long as that lasts. An expected failure is ``Retry`` and no error log."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
+from ..connecting import FAULT
 from ..errors import NotReady
 from .errors import Permanent, Retry, Superseded
 
@@ -32,40 +33,46 @@ async def persist(
     note: Callable[[str], Awaitable[None]],
     *,
     clock: Callable[[], float],
-    no_retry_after: float,
-    stop_at: float,
+    no_retry_after: Callable[[], float],
     backoff: Backoff,
     turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> T:
     """The result of the first ``attempt`` that works.
 
-    ``note`` is told the reason before each pause. After ``no_retry_after`` (unix seconds) no new attempt begins, at
-    ``stop_at`` a running one is ended: both become ``Permanent`` with the last reason. Each attempt is made within a
-    ``turn``: waiting for it is no part of the attempt, as long as the clock does not count it.
+    ``note`` is told the reason before each pause. After ``no_retry_after`` no new attempt begins: ``Permanent`` with
+    the last reason. One that runs is never cut off: what stands still it ends by itself. ``clock`` counts seconds
+    that the machine was awake: a laptop that slept has lost no time. Each attempt is made within a ``turn``: waiting
+    for it is no part of the attempt, as long as the clock does not count it.
     """
-    pause, reason = backoff.first, ""
+    pause = backoff.first
     while True:
         asked: float | None = None
         try:
-            async with turn(), asyncio.timeout(max(0.0, stop_at - clock())):
+            async with turn():
                 return await attempt()
-        except TimeoutError:
-            raise Permanent(f"not done when the deadline came{reason and f'; before: {reason}'}") from None
         except (Permanent, Superseded):
             raise
         except Retry as problem:
             reason, asked = str(problem), problem.after
         except NotReady as problem:  # the store, or a secret of it, for now
             reason = problem.detail
+        except TimeoutError:
+            reason = "it took too long"
         except OSError as problem:  # a folder that cannot be written, a file system that is read-only
             reason = f"{problem.strerror or problem}: {problem.filename}"
-        except Exception as problem:  # a fault of ours: said loudly, and tried again like any other
+        except Exception:  # a fault of ours: said loudly, and tried again like any other
             log.exception("delivery_fault")
-            reason = f"unexpected {type(problem).__name__}: {problem}"
-        wait = max(min(pause, backoff.longest), min(asked or 0.0, backoff.longest_asked))
-        if clock() + wait >= no_retry_after:
+            reason = FAULT
+        left = no_retry_after() - clock()
+        if left <= backoff.first:
             raise Permanent(f"{reason} (the deadline has passed; no further attempt)")
+        wait = _wait(min(pause, backoff.longest), min(asked or 0.0, backoff.longest_asked), left - backoff.first)
         with contextlib.suppress(NotReady):  # a store that cannot be written now shall not end the delivery
             await note(reason)
         await asyncio.sleep(wait)
         pause = min(pause * 2, backoff.longest)
+
+
+def _wait(own: float, asked: float, most: float) -> float:
+    """What is asked for may be longer than the file lives: then as we would, and once more before the end."""
+    return min(max(own, asked) if asked <= most else own, most)

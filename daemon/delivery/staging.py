@@ -6,7 +6,9 @@ are surely on disk; ``NAME`` appears when all is there and checked.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -17,6 +19,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ..files import sync_directory
 from .errors import Permanent, Retry
 from .hashing import Announced, Hashes
 from .spans import Span, Spans
@@ -58,10 +61,17 @@ class Part:
         self._ended: bool | None = None  # whether all is there, once nothing more is written
         self._failure: OSError | None = None  # of the threads that hash and sync
         self._mismatches = 0
+        self._named = False
         self.no_pieces = False  # the server said that it gives parts, and did not
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        self._take_up(url)
+        with contextlib.suppress(OSError):  # for ``at_hand.take_over``: it leaves alone what is open
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            self._take_up(url)
+        except BaseException:
+            self.close()  # or it would stay locked
+            raise
 
     def _take_up(self, url: str) -> None:
         try:
@@ -203,7 +213,9 @@ class Part:
                 self._throw_away(wrong)
             os.ftruncate(self._fd, size)
             os.fsync(self._fd)
-            self._part.replace(self.path)
+            if not self._named:  # by an attempt whose last sync failed
+                self._part.replace(self.path)
+                self._named = True
             self._file.unlink(missing_ok=True)
             sync_directory(self.path.parent)
             return Fetched(size, self._hashes.sha256)
@@ -236,15 +248,6 @@ def _same_file(state: State, url: str) -> bool:
     old, new = urlsplit(state.url), urlsplit(url)
     unique = re.fullmatch(r'"[0-9a-f]{32,128}"', state.validator) is not None
     return unique or (old.scheme, old.netloc, old.path) == (new.scheme, new.netloc, new.path)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in ``path`` survive a power loss."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def hash_file(path: Path) -> Fetched | None:

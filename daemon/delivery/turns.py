@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from typing import Any
 
 import structlog
 
+from ..core.deliveries import DeliveryStatus
 from ..store.records import DestinationConfig
 from .errors import Superseded
 from .lanes import Lanes
@@ -15,7 +17,7 @@ from .rows import Rows
 
 log = structlog.get_logger()
 
-InThread = Callable[..., Awaitable[object]]
+InThread = Callable[..., Awaitable[Any]]
 
 
 def paused_note(destination: str) -> str:
@@ -47,22 +49,27 @@ class Turns:
         self.in_thread: InThread | None = None
 
     def clock(self) -> float:
-        """Unix seconds, less what was spent waiting."""
+        """Its seconds, less what was spent waiting."""
         return self._now() - self._waited
 
     @contextlib.asynccontextmanager
     async def __call__(self) -> AsyncIterator[None]:
         """Around one attempt. Meanwhile ``config`` and ``in_thread`` are what it is to use."""
-        began = self._now()
-        while True:
-            lane = self._lanes.of(await self._open())
-            async with lane.turn(self._job_id) as self.in_thread:
-                self.config = await self._read_config()
-                if self.config.paused:  # while this one waited for its turn
-                    continue
+        began, waits = self._now(), True
+        try:
+            while True:
+                lane = self._lanes.of(await self._open())
+                async with lane.turn(self._job_id) as self.in_thread:
+                    self.config = await self._read_config()
+                    if self.config.paused:  # while this one waited for its turn
+                        continue
+                    self._waited += self._now() - began
+                    waits = False
+                    yield
+                    return
+        finally:
+            if waits:  # the store was away for a moment: it has waited all the same
                 self._waited += self._now() - began
-                yield
-                return
 
     async def _open(self) -> DestinationConfig:
         """The destination, once it is not paused."""
@@ -70,11 +77,11 @@ class Turns:
         while (config := await self._read_config()).paused:
             if not told:
                 log.info("delivery_held", job_id=self._job_id, destination=config.name, reason="paused")
-                await self._rows.update(status="pending", error=paused_note(config.name))
+                await self._rows.update(status=DeliveryStatus.PENDING, error=paused_note(config.name))
                 told = True
             await self._lanes.of(config).open.wait()
         if self._rows.pending:
-            await self._rows.update(status="running", error=None)
+            await self._rows.update(status=DeliveryStatus.RUNNING, error=None)
         return config
 
 

@@ -16,6 +16,8 @@ from functools import cache
 
 import msgspec
 
+from ..connecting import explain_connection
+
 
 class Broken(Exception):
     """The connection failed, or what came was not HTTP."""
@@ -95,7 +97,7 @@ class Connection:
         except TimeoutError:
             raise
         except (OSError, http.client.HTTPException, ValueError) as problem:  # the latter: closed meanwhile
-            raise Broken(str(problem) or type(problem).__name__) from None
+            raise Broken(explain_connection(problem)) from None
 
 
 class Reply:

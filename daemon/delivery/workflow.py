@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -19,6 +18,7 @@ from aiohttp.abc import AbstractResolver
 from ..config import Settings
 from ..errors import NotFound, NotReady
 from ..metrics import Metrics
+from ..store.private import make_file
 from ..store.store import Store
 from .errors import Permanent, Retry
 from .fetch import Fetcher
@@ -27,6 +27,7 @@ from .origins import Origins
 from .retrying import Backoff
 from .sources import FreshOutput
 from .steps import Steps
+from .threads import worker_pool
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -42,7 +43,8 @@ THREADS = 8  # for hashing, writing, syncing: a stalling disk must not take the 
 class DeliveryWorker:
     """``async with DeliveryWorker(…) as worker``: delivers until it is left, then drains within seconds.
 
-    ``fresh_output(job)`` asks the provider for the job once more (raw body; ``None``: it is gone).
+    ``fresh_output(job)`` asks the provider for the job once more (raw body; ``None``: it does not show it).
+    ``clock`` gives unix seconds, ``awake`` counts those that the machine does not sleep.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class DeliveryWorker:
         fresh_output: FreshOutput,
         *,
         clock: Callable[[], float] = time.time,
+        awake: Callable[[], float] = time.monotonic,
         backoff: Backoff | None = None,
         resolver: AbstractResolver | None = None,
         metrics: Metrics | None = None,
@@ -63,16 +66,18 @@ class DeliveryWorker:
         self._session = session
         self._fresh_output = fresh_output
         self._clock = clock
+        self._awake_seconds = awake
         self._backoff = backoff or Backoff()
         self._resolver = resolver
         self._awake = asyncio.Event()
         self._engine: Engine | None = None
         self._enqueued: set[tuple[str, int]] = set()
         self._pruned_at = 0.0
+        self._stands_by = False  # another worker delivers
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tunerd-delivery")
+            self._pool = worker_pool(THREADS, "delivery")
             stack.callback(self._pool.shutdown, wait=False, cancel_futures=True)
             origins = Origins(self._settings.replicate_base_url, self._settings.output_origins)
             limits, trust_env = limits_of(self._settings), self._session.trust_env
@@ -85,10 +90,12 @@ class DeliveryWorker:
                 self._fetcher,
                 self._fresh_output,
                 self._clock,
+                self._awake_seconds,
                 self._backoff,
                 self._metrics,
             )
             stack.callback(self._steps.lanes.close)
+            stack.push_async_callback(self._give_back)
             stack.push_async_callback(self._stop_engine)
             self._task = asyncio.create_task(self._sweep_forever(), name="delivery sweep")
             stack.push_async_callback(self._stop_sweep)
@@ -124,12 +131,13 @@ class DeliveryWorker:
         tidied, complete_at = False, -pause
         while True:
             try:
-                if not tidied:
-                    await self._steps.tidy()
-                    tidied = True
-                everything = now() - complete_at >= pause  # wake-ups may come without end
-                await self._sweep(everything=everything)
-                complete_at = now() if everything else complete_at
+                if await self._is_the_one():
+                    if not tidied:
+                        await self._steps.leftovers.tidy()
+                        tidied = True
+                    everything = now() - complete_at >= pause  # wake-ups may come without end
+                    await self._sweep(everything=everything)
+                    complete_at = now() if everything else complete_at
             except (NotReady, OSError, sqlalchemy.exc.OperationalError) as problem:
                 log.warning("delivery_sweep_failed", error=str(problem))  # a full disk, a database that restarts
             with contextlib.suppress(TimeoutError):
@@ -137,6 +145,18 @@ class DeliveryWorker:
                 async with asyncio.timeout(pause):
                     await self._awake.wait()
             self._awake.clear()
+
+    async def _is_the_one(self) -> bool:
+        """Whether it is this worker that delivers. Where another one does it stands by, and takes over one day."""
+        ours = await self._store.sole.held(self._clock())
+        if not ours and not self._stands_by:
+            log.warning("delivery_stands_by", reason="another worker on this database delivers")
+        elif ours and self._stands_by:
+            log.info("delivery_taken_over")
+        self._stands_by = not ours
+        if not ours:
+            await self._stop_engine()
+        return ours
 
     async def _sweep(self, *, everything: bool) -> None:
         """Start what is due and was not started yet; with ``everything`` also make sure of what was."""
@@ -161,10 +181,13 @@ class DeliveryWorker:
     async def _start_engine(self) -> Engine:
         """Import and open DBOS, in a thread: not before the first delivery is due, and never on the event loop."""
         engine_class = await self._fetcher.in_thread(_import_engine)
-        engine = engine_class(self._steps, _database_url(self._settings))
-        await self._fetcher.in_thread(engine.start)
-        self._engine = engine
-        return engine
+        self._engine = engine = engine_class(self._steps, _database_url(self._settings))
+        try:
+            await self._fetcher.in_thread(engine.start)
+        except Exception:
+            self._engine = None
+            raise
+        return engine  # cancelled meanwhile, it is known all the same: to be stopped
 
     async def _stop_sweep(self) -> None:
         self._task.cancel()
@@ -172,9 +195,16 @@ class DeliveryWorker:
             await self._task
 
     async def _stop_engine(self) -> None:
+        """Known until it has stopped: the next look ends what this one could not."""
+        self._enqueued.clear()
         if self._engine is not None:
             await self._engine.interrupt()
             await self._fetcher.in_thread(self._engine.stop)
+            self._engine = None
+
+    async def _give_back(self) -> None:
+        with contextlib.suppress(NotReady):  # then it runs out
+            await self._store.sole.give_back()
 
     async def _token(self) -> str | None:
         return self._settings.replicate_api_token or await self._store.secrets.get("replicate_api_token")
@@ -191,4 +221,6 @@ def _database_url(settings: Settings) -> str:
     url = settings.database_url
     if url is not None and url.startswith("postgres"):
         return "postgresql://" + url.partition("://")[2]
-    return f"sqlite:///{settings.data_dir / 'dbos.sqlite3'}"
+    file = settings.data_dir / "dbos.sqlite3"
+    make_file(file)
+    return f"sqlite:///{file}"

@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.helpers import get_env_proxy_for_url
 from yarl import URL
 
+from ..connecting import explain_connection
 from ..core.public import is_public
 from ..core.signature import sign
 from ..parsing import decode_webhook_secret, is_loopback_host
@@ -74,11 +75,9 @@ class Caller:
             return Outcome(f"no answer within {SEND_SECONDS:.0f} s")
         except PrivateAddress as refusal:
             return Outcome(str(refusal))
-        except aiohttp.ClientConnectorCertificateError:
-            return Outcome("the receiver's certificate is not trusted")
         except (aiohttp.ClientError, OSError) as problem:
             cause = problem.__cause__ if isinstance(problem.__cause__, PrivateAddress) else problem
-            return Outcome(str(cause) if cause is not problem else f"no connection ({type(problem).__name__})")
+            return Outcome(str(cause) if cause is not problem else explain_connection(problem))
 
     def _session_for(self, url: str, *, allow_private: bool) -> aiohttp.ClientSession:
         host = urlsplit(url).hostname or ""

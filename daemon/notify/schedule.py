@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ..core import retry_after
+
 # Seconds before the attempts after the first: 5 s, 15 s, 45 s, 2 min, 7 min, 20 min, 1 h, 3 h, 9 h, 10 h. About 24 h in
 # all: a receiver that was down over night gets everything, one that blinked hears of it at once.
 FIRST = 5.0
@@ -35,7 +37,7 @@ def judge(status: int, headers: Mapping[str, str]) -> Outcome:
         return Outcome("the receiver answered HTTP 410: it wants no more", gone=True)
     if 300 <= status < 400:
         return Outcome(f"the receiver answered HTTP {status}: redirects are not followed; enter the final address")
-    after = _seconds(headers.get("Retry-After", "")) if status in _OBEY_RETRY_AFTER else None
+    after = retry_after.seconds(headers.get("Retry-After", "")) if status in _OBEY_RETRY_AFTER else None
     return Outcome(f"the receiver answered HTTP {status}", after)
 
 
@@ -45,8 +47,3 @@ def pause(attempts: int, jitter: float, asked: float | None = None) -> float | N
         return None
     pause = min(LONGEST, FIRST * FACTOR ** (attempts - 1))
     return max(pause * (1 + SPREAD * (2 * jitter - 1)), min(asked or 0.0, LONGEST))
-
-
-def _seconds(text: str) -> float | None:
-    """``Retry-After`` in seconds; its other form, a date, is rare and no reason to trust a stranger's clock."""
-    return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None

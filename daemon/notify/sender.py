@@ -70,7 +70,7 @@ class Sender:
             await self._store.notifications.release(self._owner)
 
     async def run(self) -> None:
-        """For ever. What the store refuses for now is tried again."""
+        """Runs until cancelled. What the store refuses for now is tried again."""
         async with self._store.journal.subscribe() as changes:
             while True:
                 try:

@@ -31,7 +31,7 @@ class Watch:
         self._clock = clock
 
     async def run(self) -> None:
-        """For ever."""
+        """Runs until cancelled."""
         while True:
             try:
                 await self.look()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from ..core.events import signal_of
-from ..core.jobs import FINISHED, Signal
+from ..core.jobs import ENDS, FINISHED
 from ..core.prediction import parse_prediction
 from ..errors import JobFinished, JobNotFound, TunerdError
 from ..store.records import Job
@@ -16,8 +16,6 @@ from .client import ReplicateClient
 from .poll import append_answer, brings_news
 
 log = structlog.get_logger()
-
-_ENDED = frozenset({Signal.SUCCEEDED, Signal.FAILED, Signal.CANCELLED})
 
 
 class Canceller:
@@ -65,4 +63,4 @@ class Canceller:
         if brings_news(job, prediction):
             await append_answer(self._store.journal, body, prediction, now=self._now())
         log.info("cancel.told", job_id=job.job_id, provider_job_id=prediction.id, status=prediction.status)
-        return signal_of(prediction) in _ENDED
+        return signal_of(prediction) in ENDS

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
 import aiohttp
@@ -29,6 +29,7 @@ from .transport import Ambiguous, Answer, NotSent, Throttled, Transport
 log = structlog.get_logger()
 
 ApiKind = Literal["prediction", "training"]
+Again: TypeAlias = Callable[[], Awaitable[None]]  # called before a create call is tried again
 _QUICK = RetryPolicy(attempts=2, obey=1.0)  # somebody waits for the answer
 _PAGES = 1000  # of 100 each; a list that does not end by then is a loop
 
@@ -52,6 +53,11 @@ class ReplicateClient:
         self.policy = policy or RetryPolicy()
         self._sleep = sleep
         self._jitter = jitter
+
+    @property
+    def ahead(self) -> float:
+        """Seconds that our clock is ahead of Replicate's, as its last answer told; 0 where it is not."""
+        return self._transport.ahead
 
     # -- account, models -------------------------------------------------------------------
 
@@ -92,17 +98,22 @@ class ReplicateClient:
 
     # -- jobs ------------------------------------------------------------------------------
 
-    async def create_prediction(self, payload: Mapping[str, Any]) -> bytes:
+    async def create_prediction(self, payload: Mapping[str, Any], again: Again | None = None) -> bytes:
         """The created prediction's body; ``payload`` names a ``version``. After ``Ambiguous``: look, then ask again."""
-        return await self._create("predictions", payload)
+        return await self._create("predictions", payload, again)
 
-    async def create_model_prediction(self, model: str, payload: Mapping[str, Any]) -> bytes:
+    async def create_model_prediction(
+        self, model: str, payload: Mapping[str, Any], again: Again | None = None
+    ) -> bytes:
         """As ``create_prediction`` for an official model ``owner/name``, which needs no version."""
-        return await self._create(f"models/{_quoted(model)}/predictions", payload)
+        return await self._create(f"models/{_quoted(model)}/predictions", payload, again)
 
-    async def create_training(self, model: str, version: str, payload: Mapping[str, Any]) -> bytes:
+    async def create_training(
+        self, model: str, version: str, payload: Mapping[str, Any], again: Again | None = None
+    ) -> bytes:
         """The created training's body; ``payload`` names a ``destination``."""
-        return await self._create(f"models/{_quoted(model)}/versions/{quote(version, safe='')}/trainings", payload)
+        path = f"models/{_quoted(model)}/versions/{quote(version, safe='')}/trainings"
+        return await self._create(path, payload, again)
 
     async def get(self, provider_id: str, api_kind: ApiKind, *, patient: bool = True) -> bytes | None:
         """The job's body as it came; ``None`` = 404. ``patient=False``: a single attempt."""
@@ -170,13 +181,15 @@ class ReplicateClient:
 
     # -- how calls are tried ---------------------------------------------------------------
 
-    async def _create(self, path: str, payload: Mapping[str, Any]) -> bytes:
+    async def _create(self, path: str, payload: Mapping[str, Any], again: Again | None) -> bytes:
         body, url = msgspec.json.encode(payload), self._transport.url(path)
         for attempt in range(1, self.policy.attempts + 1):
             try:
                 return (await self._transport.send("POST", url, data=body)).body
             except (NotSent, Throttled) as problem:
                 await self._wait(problem, attempt, self.policy)
+                if again is not None:
+                    await again()
         raise AssertionError("the last attempt raises")
 
     async def _read(self, path: str, *, policy: RetryPolicy | None = None) -> Answer:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import aiohttp
 
+from ..connecting import explain_connection
+
 _STATUS_PAGE = "Check the network, the proxy settings (`env | grep -i proxy`) and Replicate's status page."
 
 
@@ -39,10 +41,8 @@ def explain(problem: Exception) -> str:
                 f"the name {problem.host} cannot be resolved. Check DNS; where only a proxy leads out, set HTTPS_PROXY "
                 "and restart."
             )
-        case TimeoutError():
-            return f"no answer in time. {_STATUS_PAGE}"
         case _:
-            return f"{str(problem) or type(problem).__name__}. {_STATUS_PAGE}"
+            return f"{explain_connection(problem)}. {_STATUS_PAGE}"
 
 
 def _certificate_words(problem: aiohttp.ClientConnectorCertificateError) -> str:

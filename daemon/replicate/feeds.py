@@ -13,6 +13,10 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from ..connecting import explain_connection
+from ..core import lenient_json
+from .reading import read_at_most
+
 TIMEOUT_SECONDS = 2.5  # the API promises its answer within 3 s
 CACHE_SECONDS = 60.0  # a status page changes by hand
 MAX_BYTES = 1024 * 1024  # the real page has some kilobytes
@@ -75,25 +79,14 @@ class StatusFeed:
             ):
                 if answer.status != 200:
                     return _unknown(f"The status page answered {answer.status}.")
-                body = await _read_bounded(answer.content)
+                body = await read_at_most(answer.content, MAX_BYTES)
         except TimeoutError:
             return _unknown("The status page did not answer in time.")
         except (aiohttp.ClientError, OSError, ValueError) as problem:
-            return _unknown(f"The status page could not be read: {type(problem).__name__}.")
+            return _unknown(f"The status page could not be read: {explain_connection(problem)}.")
         if body is None:
             return _unknown("The status page's answer is too long.")
         return parse_status(body) or _unknown("The status page answered in a format that is not known.")
-
-
-async def _read_bounded(content: aiohttp.StreamReader) -> bytes | None:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in content.iter_any():
-        size += len(chunk)
-        if size > MAX_BYTES:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _unknown(error: str) -> ProviderStatus:
@@ -102,12 +95,7 @@ def _unknown(error: str) -> ProviderStatus:
 
 def parse_status(body: bytes) -> ProviderStatus | None:
     """Read either format; ``None`` for anything else. Total: any bytes give an answer."""
-    try:
-        page = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(page, dict):
-        return None
+    page = lenient_json.object_(body)
     if isinstance(page.get("ongoing_incidents"), list):
         return _widget(page)
     if isinstance(page.get("status"), dict) and isinstance(page["status"].get("indicator"), str):

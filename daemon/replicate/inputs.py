@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 import structlog
 
-from ..errors import ConfigInvalid, TunerdError
+from ..errors import ConfigInvalid, ProviderError, TunerdError
 from .client import ReplicateClient
 from .input_schema import input_schema, misfits
 from .outgoing import Outgoing
+from .transport import Refused
 
 log = structlog.get_logger()
 
@@ -40,7 +41,8 @@ class InputCheck:
     async def checked(self, outgoing: Outgoing) -> Outgoing:
         """``outgoing`` with the version that its model's newest is now, where it named none.
 
-        Raises ``ConfigInvalid`` naming the field. Without a model (a bare version) there is nowhere to ask.
+        Raises ``ConfigInvalid`` naming the field, ``ProviderError`` where there is no such model: no job is begun then.
+        Without a model (a bare version) there is nowhere to ask.
         """
         if outgoing.model is None:
             return outgoing
@@ -48,6 +50,8 @@ class InputCheck:
             async with asyncio.timeout(_LOOK_UP_SECONDS):
                 version, document = await self._document(outgoing.model, outgoing.version)
         except (TunerdError, TimeoutError) as problem:
+            if outgoing.version is None and _is_unknown(problem):
+                raise _no_such_model(outgoing.model) from problem
             reason = problem.detail if isinstance(problem, TunerdError) else f"no answer in {_LOOK_UP_SECONDS:g} s"
             log.warning("submit.input_unchecked", model=outgoing.model, version=outgoing.version, reason=reason)
             return outgoing
@@ -80,6 +84,20 @@ class InputCheck:
         self._documents[model, version] = document
         if len(self._documents) > _KEPT:
             self._documents.popitem(last=False)
+
+
+def _is_unknown(problem: Exception) -> bool:
+    """The API's own 404. A version may be one that is not shown; a model is shown, or nothing runs on it."""
+    return isinstance(problem, Refused) and problem.extra.get("provider_status") == 404
+
+
+def _no_such_model(model: str) -> ProviderError:
+    return ProviderError(
+        f"Replicate answered 404: it has no model {model}, or a private one of another account than the token's. "
+        f"Correct the name: it is what follows replicate.com/ in the address of the model's page. Nothing was sent.",
+        field="model",
+        provider_status=404,
+    )
 
 
 def _refuse_misfits(outgoing: Outgoing, document: Any) -> None:

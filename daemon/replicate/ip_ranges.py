@@ -7,7 +7,6 @@ force, and never an empty one, which would let everybody in.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +15,9 @@ import msgspec
 import structlog
 
 from ..core.cloud_ranges import Ranges, Refused, is_older, large_change, parse_ranges
+from ..files import write_durably
 from .failures import explain
+from .reading import read_at_most
 
 log = structlog.get_logger()
 
@@ -122,7 +123,7 @@ class RangesFeed:
                     return msgspec.structs.replace(kept, checked_at=now)
                 if answer.status != 200:
                     return Refused(f"the feed answered {answer.status}")
-                body = await _read_bounded(answer.content)
+                body = await read_at_most(answer.content, MAX_BYTES)
                 etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
             return Refused(f"{self.url}: {explain(problem)}")
@@ -150,7 +151,7 @@ class RangesFeed:
             self.state = msgspec.structs.replace(self.state, error=None, alarm=alarm)
             return
         try:
-            await asyncio.to_thread(_write, self._path, found)
+            await asyncio.to_thread(write_durably, self._path, msgspec.json.encode(found))
         except OSError as problem:  # in force all the same; the next start asks the feed again
             log.warning("ip ranges: no copy could be kept", reason=problem.strerror, path=str(self._path))
         if known is not None and known.networks != ranges.networks:
@@ -164,23 +165,3 @@ def _read(path: Path) -> Kept | None:
         return msgspec.json.decode(path.read_bytes(), type=Kept)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None  # none yet, or damaged: the feed is asked
-
-
-def _write(path: Path, kept: Kept) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("wb") as file:
-        file.write(msgspec.json.encode(kept))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-
-
-async def _read_bounded(content: aiohttp.StreamReader) -> bytes | None:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in content.iter_any():
-        size += len(chunk)
-        if size > MAX_BYTES:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)

@@ -50,21 +50,22 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     input: dict[str, Any]
     webhook: str | None
     datasets: tuple[Dataset, ...] = ()  # still to be packed and uploaded
+    uploaded: tuple[Dataset, ...] = ()  # what the archive that ``input`` names was packed of
+    uploaded_until: float | None = None  # unix seconds at which Replicate removes that archive; None: not told
     # What the user is told of their data; of a folder with very many such files, the first ones.
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     webhook_doubt: str | None = None  # what its user is told of a URL that could not be tried
 
     def payload(self, version: str | None) -> dict[str, Any]:
-        """The request's body. No webhook URL: no webhook keys, the job is followed by polling."""
-        body: dict[str, Any] = {"input": self.input}
+        """The request's body. No webhook URL: none is named, and the job is followed by polling."""
+        body: dict[str, Any] = {"input": self.input, "webhook_events_filter": list(EVENTS_FILTER)}
         if self.kind == "training":
             body["destination"] = self.destination
         elif version is not None:
             body["version"] = version if self.model is None else f"{self.model}:{version}"
         if self.webhook is not None:
             body["webhook"] = self.webhook
-            body["webhook_events_filter"] = list(EVENTS_FILTER)
         return body
 
     def told(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import hashlib
 import msgspec
 
 from ..core.events import output_digest, signal_of
-from ..core.jobs import FINISHED, Moved, Signal, step
+from ..core.jobs import ENDS, FINISHED, Moved, Signal, given_up, step
 from ..core.prediction import Prediction
 from ..store.journal import Journal
 from ..store.records import Appended, IncomingEvent, Job
@@ -16,6 +16,8 @@ from ..store.records import Appended, IncomingEvent, Job
 def brings_news(job: Job, prediction: Prediction) -> bool:
     """Whether ``prediction`` says anything that the job's row does not know yet."""
     signal = signal_of(prediction)
+    if given_up(job.status, job.provider_status) and signal in ENDS:
+        return True
     if isinstance(step(job.status, signal), Moved) or len(prediction.logs) > job.logs_chars:
         return True
     if prediction.output is not None and not _known_output(job, prediction.output):

@@ -1,16 +1,16 @@
 """Before a job is paid for: does the webhook URL lead to this daemon? A signed probe is sent through it.
 
 Only what is certain is refused: a redirect (Replicate follows none), a program there that is not this daemon, a
-certificate that nobody trusts, a port of this machine that nobody listens on. A proxy that lets Replicate's addresses
-in and ours not, or a network that does not lead back to itself, proves nothing: then the job is submitted, its answer
-says so, and polling finds what webhooks do not bring.
+certificate that nobody trusts. A proxy that lets Replicate's addresses in and ours not, or a network that does not lead
+back to itself, proves nothing; and a loopback URL is one for development, which Replicate never sees: then the job is
+submitted, its answer says so, and polling finds what webhooks do not bring.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +20,8 @@ import structlog
 from aiohttp import hdrs
 
 from .. import parsing
-from ..core import probe
+from ..connecting import explain_connection
+from ..core import lenient_json, probe
 from ..core.signature import sign
 from ..errors import NotReady, WebhookUrlInvalid
 from .webhook_secret import WebhookSecrets
@@ -32,6 +33,15 @@ _FRESH_SECONDS = 60.0  # how long a URL that led to us is taken to do so
 _MOST_BYTES = 64 * 1024  # read of an answer; ours has a hundred
 # Answered by whoever guards the way, and by a daemon that is busy or stopping: they do not say where the way leads.
 _GUARDS = frozenset({403, 407, 429})
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """How a probe ended. ``problem``: why it did not come to us, ``None`` where it did; ``certain``: it cannot."""
+
+    base: str
+    at: float  # unix seconds
+    problem: str | None
+    certain: bool = True
 
 
 class Preflight:
@@ -50,7 +60,7 @@ class Preflight:
         self._daemon_id = daemon_id
         self._now = now
         self._lock = asyncio.Lock()  # submits at once send one probe
-        self._reached: dict[str, float] = {}  # base URL → when it led to us
+        self._last: Tried | None = None
 
     async def check(self, base: str, *, fresh: bool = False) -> str | None:
         """``None``: ``base`` leads to us; a text: that cannot be told from here, and why.
@@ -59,29 +69,44 @@ class Preflight:
         Raises ``WebhookUrlInvalid`` where it certainly does not.
         """
         async with self._lock:
-            if not fresh and 0 <= self._now() - self._reached.get(base, float("-inf")) < _FRESH_SECONDS:
+            last = self.last(base)
+            if not fresh and last is not None and last.problem is None and 0 <= self._now() - last.at < _FRESH_SECONDS:
                 return None
-            doubt = await self._check(base)
-            if doubt is None:
-                self._reached = {base: self._now()}
+            try:
+                keys = await self._secrets.get()
+                daemon_id = await self._daemon_id()
+            except NotReady:
+                doubt: str | None = "not tried: the webhook secret is not known now."
             else:
+                doubt = await self._tried(base, keys, daemon_id)
+            if doubt is not None:
                 log.warning("preflight.untold", webhook_url=base, reason=doubt)
             return doubt
 
-    async def _check(self, base: str) -> str | None:
+    def last(self, base: str) -> Tried | None:
+        """How the last probe ended, if it was sent to ``base``."""
+        return self._last if self._last is not None and self._last.base == base else None
+
+    async def _tried(self, base: str, keys: Sequence[bytes], daemon_id: str) -> str | None:
         try:
-            keys = await self._secrets.get()
-            daemon_id = await self._daemon_id()
-        except NotReady:
-            return "not tried: the webhook secret is not known now."
+            doubt = await self._check(base, keys, daemon_id)
+        except _Elsewhere as refused:
+            self._last = Tried(base, self._now(), f"{refused.reason}.")
+            if parsing.is_loopback_host(urlsplit(base).hostname):
+                return self._last.problem
+            raise
+        self._last = Tried(base, self._now(), doubt, certain=doubt is None)
+        return doubt
+
+    async def _check(self, base: str, keys: Sequence[bytes], daemon_id: str) -> str | None:
         try:
             status, headers, body = await self._send(base, keys[0])
         except aiohttp.ClientConnectorCertificateError as problem:
-            raise _refused(base, f"its certificate is not trusted ({problem.certificate_error})") from None
+            raise _Elsewhere(base, f"its certificate is not trusted ({problem.certificate_error})") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
             if isinstance(problem, aiohttp.ClientConnectorError) and parsing.is_loopback_host(urlsplit(base).hostname):
-                raise _refused(base, "nothing listens there") from None
-            return f"it could not be reached from this machine: {_why(problem)}."
+                raise _Elsewhere(base, "nothing listens there") from None
+            return f"it could not be reached from this machine: {explain_connection(problem, _PROBE_SECONDS)}."
         return _judge(base, daemon_id, status, headers, body)
 
     async def _send(self, base: str, key: bytes) -> tuple[int, Any, bytes]:
@@ -102,36 +127,26 @@ class Preflight:
 
 
 def _judge(base: str, daemon_id: str, status: int, headers: Any, body: bytes) -> str | None:
-    said = _object(body)
+    said = lenient_json.object_(body)
     if status == 200 and said.get("daemon") == daemon_id:
         return None
     if 300 <= status < 400:
         target = str(headers.get(hdrs.LOCATION, "elsewhere"))[:200]
-        raise _refused(base, f"it redirects to {target!r}, and Replicate follows no redirect. Enter the final URL")
+        raise _Elsewhere(base, f"it redirects to {target!r}, and Replicate follows no redirect. Enter the final URL")
     if status in _GUARDS or said.get("code") == NotReady.code:
         return f"a test from this machine was answered {status}: {said.get('detail') or 'it is not let through'}"
     if status >= 500:
-        raise _refused(base, f"the proxy or tunnel there answers {status}: it does not reach this daemon")
-    raise _refused(base, f"another program answers there (status {status})")
+        raise _Elsewhere(base, f"the proxy or tunnel there answers {status}: it does not reach this daemon")
+    raise _Elsewhere(base, f"another program answers there (status {status})")
 
 
-def _refused(base: str, reason: str) -> WebhookUrlInvalid:
-    return WebhookUrlInvalid(
-        f"The webhook URL {base} does not lead to this daemon: {reason}. Is the tunnel or proxy running, and is this "
-        "its URL? Nothing was sent. Without a webhook URL jobs are followed by polling.",
-        field="webhook_url",
-    )
+class _Elsewhere(WebhookUrlInvalid):
+    """``reason``: where it leads instead."""
 
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return {}
-    return decoded if isinstance(decoded, dict) else {}
-
-
-def _why(problem: Exception) -> str:
-    if isinstance(problem, TimeoutError):
-        return f"no answer within {_PROBE_SECONDS:g} s"
-    return (problem.strerror if isinstance(problem, OSError) else None) or type(problem).__name__
+    def __init__(self, base: str, reason: str) -> None:
+        super().__init__(
+            f"The webhook URL {base} does not lead to this daemon: {reason}. Is the tunnel or proxy running, and is "
+            "this its URL? Nothing was sent. Without a webhook URL jobs are followed by polling.",
+            field="webhook_url",
+        )
+        self.reason = reason

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+import msgspec
 import structlog
 
-from ..core.jobs import FINISHED, JobStatus
-from ..core.prediction import parse_prediction
+from ..core.jobs import FINISHED
+from ..core.prediction import Prediction, parse_prediction
 from ..errors import NotReady, ProviderError, ProviderUnavailable, TokenMissing, TunerdError
 from ..metrics import Metrics
 from ..store.records import Job
@@ -16,7 +17,7 @@ from ..store.store import Store
 from .client import ApiKind, ReplicateClient
 from .poll import append_answer, brings_news
 from .submit import Submitter
-from .transport import NotSent, Throttled
+from .transport import NotSent, Throttled, TooLarge
 
 log = structlog.get_logger()
 
@@ -27,9 +28,10 @@ _LONGEST_BACKOFF = 600.0  # seconds between two looks at a job that Replicate do
 _PATIENT_AFTER = 86_400.0
 _HOURLY = 3600.0
 _THROTTLED_PAUSE = 30.0  # seconds, where a 429 does not say when
-# Seconds after a job's end in which an output that is missing may still be asked for; then the provider has removed it.
-_OUTPUT_LIFETIME = 3600.0
-_RECENT_COMPLETED = 100  # jobs looked at for a missing output
+# Seconds after a job's end in which an output that is missing is asked for. Files go after an hour, but trainings and
+# addresses in other stores stay, and after an outage one question is cheap.
+_OUTPUT_WITHIN = 30 * 86_400.0
+_QUEUED_FOR = 86_400.0  # seconds that Replicate may have had a job before we heard of it
 
 
 class Reconciler:
@@ -52,32 +54,49 @@ class Reconciler:
         self._submitter = submitter
         self.interval = interval
         self._now = now
-        self._paused_until = 0.0
+        self._pause_from = self._paused_until = 0.0
         self._told_no_token = False
 
     async def run(self) -> None:
-        """For ever. Expected failures end a round; anything else ends the task, for its watcher to see."""
+        """Runs until cancelled. Expected failures end a round; anything else ends the task, for its watcher to see."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._resume_for_ever(), name="intents")
+                group.create_task(self._check_for_ever(), name="checks")
+        except BaseExceptionGroup as problems:
+            raise _first(problems) from problems
+
+    async def _resume_for_ever(self) -> None:
+        """Rounds may overlap: an upload that takes an hour holds up neither the next round nor the checks."""
+        async with asyncio.TaskGroup() as rounds:
+            while True:
+                rounds.create_task(self._safely(self._submitter.resume_outbox()))
+                await asyncio.sleep(self.interval)
+
+    async def _check_for_ever(self) -> None:
         while True:
-            try:
-                await self._submitter.resume_outbox()
-                await self.check_all()
-            except TunerdError as problem:
-                log.warning("reconcile.round_failed", reason=problem.detail)
+            await self._safely(self.check_all())
             self._round.set(self._now())
             await asyncio.sleep(self.interval)
+
+    async def _safely(self, work: Awaitable[object]) -> None:
+        try:
+            await work
+        except* TunerdError as problems:  # a group's, too: an outage of the store ends a round, not the daemon
+            log.warning("reconcile.round_failed", reason=_first_detail(problems))
 
     async def check_all(self) -> int:
         """Ask for every job that is due; how many brought something new."""
         now = self._now()
-        if now < self._paused_until:
+        if self._is_paused(now):
             return 0
-        due = [job for job in await self._candidates(now) if job.check_after is None or job.check_after <= now]
+        due = [job for job in await self._candidates(now) if _is_due(job, now)]
         queue, found = iter(due), 0
 
         async def work() -> int:
             count = 0
             for job in queue:
-                if self._paused_until > now:
+                if self._is_paused(now):
                     break
                 count += await self._check_safely(job)
             return count
@@ -91,8 +110,8 @@ class Reconciler:
 
     async def _candidates(self, now: float) -> list[Job]:
         unfinished = [job for job in await self._store.jobs.unfinished() if job.provider_job_id is not None]
-        completed, _, _ = await self._store.jobs.list(status=JobStatus.COMPLETED.value, limit=_RECENT_COMPLETED)
-        return unfinished + [job for job in completed if _lacks_output(job, now)]
+        completed = await self._store.jobs.without_output(since=now - _OUTPUT_WITHIN)
+        return unfinished + [job for job in completed if _is_worth_asking(job)]
 
     async def _check_safely(self, job: Job) -> bool:
         """One job's failure is that job's; what concerns all of them pauses the round."""
@@ -133,7 +152,10 @@ class Reconciler:
             job = await self._submitter.honour_cancel(job)
             if job.status in FINISHED:
                 return True
-        body = await self._get(job.provider_job_id or "", job.api_kind)
+        try:
+            body = await self._get(job.provider_job_id or "", job.api_kind)
+        except TooLarge as problem:
+            return await self._check_listed(job, problem.detail)
         prediction = None if body is None else parse_prediction(body)
         if body is None or prediction is None or prediction.id != job.provider_job_id:
             # Never "failed": a job that queues for long answers 404 and runs all the same.
@@ -142,6 +164,28 @@ class Reconciler:
                 job, "Replicate does not show it now" if body is None else "its answer is not this job"
             )
             return False
+        news = await self._take(job, body, prediction)
+        await self._store.jobs.set_checked(job.job_id, now=self._now(), check_after=None)
+        return news
+
+    async def _check_listed(self, job: Job, reason: str) -> bool:
+        """A log so long that the answer is not read: the list shows the job without it, its end and output included."""
+        listed: bytes | None = None
+        async for item in self._client.recent(job.api_kind, created_after=job.created_at - _QUEUED_FOR):
+            if item.get("id") == job.provider_job_id:
+                listed = msgspec.json.encode(item)
+                break
+        prediction = None if listed is None else parse_prediction(listed)
+        if listed is None or prediction is None:
+            log.error("reconcile.too_large", job_id=job.job_id, provider_job_id=job.provider_job_id, reason=reason)
+        elif await self._take(job, listed, prediction):
+            await self._store.jobs.set_checked(job.job_id, now=self._now(), check_after=None)
+            return True
+        await self._back_off(job, reason)
+        return False
+
+    async def _take(self, job: Job, body: bytes, prediction: Prediction) -> bool:
+        """Store the answer where it brings something new; whether it did."""
         current = await self._store.jobs.get(job.job_id) or job  # a webhook may have come while we waited
         news = brings_news(current, prediction)
         if news:
@@ -151,7 +195,6 @@ class Reconciler:
             news = not appended.duplicate
             log.info("reconcile.news", job_id=job.job_id, provider_job_id=prediction.id, kind=appended.kind.value)
         self._findings.labels("news" if news else "same").inc()
-        await self._store.jobs.set_checked(job.job_id, now=self._now(), check_after=None)
         return news
 
     async def _get(self, provider_id: str, api_kind: ApiKind) -> bytes | None:
@@ -173,11 +216,37 @@ class Reconciler:
         await self._store.jobs.set_checked(job.job_id, now=now, check_after=now + delay)
 
     def _pause(self, seconds: float) -> None:
-        self._paused_until = max(self._paused_until, self._now() + seconds)
+        now = self._now()
+        longer = now + seconds if not self._is_paused(now) else max(self._paused_until, now + seconds)
+        self._pause_from, self._paused_until = now, longer
+
+    def _is_paused(self, now: float) -> bool:
+        """A clock that was set back ends a pause: nobody knows how long it would last."""
+        return self._pause_from <= now < self._paused_until
 
 
-def _lacks_output(job: Job, now: float) -> bool:
-    """Completed without an output, and not looked at since: the final event may have come without it."""
-    ended = job.updated_at if job.completed_at is None else job.completed_at
-    asked = job.checked_at is not None and job.checked_at >= job.updated_at
-    return job.output is None and job.provider_job_id is not None and not asked and now - ended < _OUTPUT_LIFETIME
+def _first(problem: BaseException) -> BaseException:
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return problem
+
+
+def _is_due(job: Job, now: float) -> bool:
+    """Further off than any backoff goes: the clock was set back since."""
+    return job.check_after is None or not now < job.check_after <= now + _HOURLY
+
+
+def _is_worth_asking(job: Job) -> bool:
+    """Of a job that completed without an output: the final event may have come without it.
+
+    One answer settles it. Where there was none, it is asked for until the backoff has come to an hour (about a day).
+    """
+    if job.checked_at is None or job.checked_at < job.updated_at:
+        return True
+    return job.check_after is not None and job.check_after - job.checked_at < _HOURLY
+
+
+def _first_detail(problems: BaseExceptionGroup[TunerdError]) -> str:
+    first = _first(problems)
+    assert isinstance(first, TunerdError), "``except*`` has split off the rest"
+    return first.detail

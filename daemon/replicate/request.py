@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from .. import parsing
+from ..core.hub_names import hub_repo
 from ..core.versions import split_version
 from ..errors import ConfigInvalid, InvalidRequest, WebhookUrlInvalid
 from ..store.effective import EffectiveSettings
@@ -80,7 +81,10 @@ def _with_saved(request: SubmitRequest, saved: Mapping[str, Any]) -> SubmitReque
         return request  # a label
     found = saved.get(request.config_name)
     if not isinstance(found, dict):
-        raise ConfigInvalid(f"There is no saved configuration {request.config_name!r}.", field="config_name")
+        raise ConfigInvalid(
+            f"There is no saved configuration {request.config_name!r}. GET /api/cloud/configs lists them.",
+            field="config_name",
+        )
     return msgspec.structs.replace(
         request, config=found.get("config"), dataloader_config=found.get("dataloader_config")
     )
@@ -91,7 +95,7 @@ def _input(request: SubmitRequest) -> tuple[dict[str, Any], Data]:
     given = request.input
     hub_model_id = None
     if request.hub_model_id is not None:
-        hub_model_id = _owner_name(request.hub_model_id, "hub_model_id", parsing.hub_repo)
+        hub_model_id = _owner_name(request.hub_model_id, "hub_model_id", hub_repo)
     if given is not None and not isinstance(given, dict):
         raise ConfigInvalid("`input` must be an object.", field="input")
     if request.config is None and request.dataloader_config is None:

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
 
+from ..core import lenient_json
 from ..core.prediction import parse_time
 
 # Longest wait a throttled answer can plausibly mean; anything beyond is an error or an attack. Seconds.
 _SANEST_WAIT = 86_400.0
+_MOST_AHEAD = 86_400.0  # seconds; more is no clock that is off: nothing that checks certificates would work
 _DETAIL_CHARS = 600  # of the provider's words; enough for its validation messages, short enough for one log line
 _TOKEN = re.compile(r"\br8_[A-Za-z0-9_-]+")
 _TILDE_SECONDS = re.compile(r"~\s*(\d{1,6}(?:\.\d{1,6})?)\s*s\b")
@@ -44,7 +45,7 @@ def retry_after(headers: Mapping[str, str], body: bytes, now: float) -> float | 
 
     ``None`` where it says nothing that can be read. In this order, as the newer answers are the more exact ones.
     """
-    problem = _json(body)
+    problem = lenient_json.value(body)
     said = problem.get("retry_after") if isinstance(problem, dict) else None
     if isinstance(said, (int, float)) and not isinstance(said, bool):
         return _sane(float(said))
@@ -72,6 +73,19 @@ def _header_seconds(header: str, now: float) -> float | None:
     return None if moment is None else moment - now
 
 
+def clock_ahead(headers: Mapping[str, str], now: float) -> float:
+    """Seconds, 0 to a day, by which ``now`` is ahead of an answer's own time; 0 where that is not told.
+
+    What comes out of a cache has the time of its making, and its ``Age`` since then.
+    """
+    try:
+        when = parsedate_to_datetime(headers.get("Date", ""))
+        told = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() + int(headers.get("Age", "0"))
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return min(max(0.0, now - told), _MOST_AHEAD)
+
+
 def _sane(seconds: float) -> float | None:
     if seconds != seconds or seconds > _SANEST_WAIT:  # noqa: PLR0124 - NaN is the one value unequal to itself
         return None
@@ -86,7 +100,7 @@ def provider_words(status: int, body: bytes) -> str:
 
 
 def _words(body: bytes) -> str:
-    problem = _json(body)
+    problem = lenient_json.value(body)
     if isinstance(problem, dict):
         title, detail = problem.get("title"), problem.get("detail")
         parts = [part.strip() for part in (title, detail) if isinstance(part, str) and part.strip()]
@@ -108,10 +122,3 @@ def _reason(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return f"HTTP status {status}"
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None

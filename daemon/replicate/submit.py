@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
@@ -14,45 +15,45 @@ import msgspec
 import structlog
 
 from .. import tracing
+from ..core.costs import price_per_second
 from ..core.estimate import Estimate, Unknown
 from ..core.jobs import FINISHED, JobStatus, Signal
 from ..errors import (
+    CostLimitExceeded,
+    IdempotencyConflict,
     InvalidRequest,
+    NotReady,
     ProviderError,
     ProviderUnavailable,
     TokenMissing,
-    TunerdError,
 )
 from ..store.effective import EffectiveSettings
 from ..store.records import Job, NewJob
 from ..store.store import Store
+from .answers import SubmitResult, answer, failed_elsewhere, provider_error
 from .cancel import Canceller
 from .client import ReplicateClient
-from .dataset.archive import Archive
+from .dataset.archive import Archive, Packing
 from .dataset.bringing import Datasets, described
 from .inputs import InputCheck
 from .outbox import CLAIM_SECONDS, Outbox, TakenOver
-from .outgoing import Outgoing, decode, encode, webhook_base
+from .outgoing import Outgoing, encode, webhook_base
 from .preflight import Preflight
 from .pricing import budget_for, cost_of
 from .recovery import Recovery
+from .rehearsal import Rehearsal
 from .request import SubmitRequest, one_key, plan
-from .token import TokenSource
+from .strays import Strays
+from .token import SET_ONE, TokenSource
+from .under_way import UnderWay
 
 log = structlog.get_logger()
 
 _WAIT_FOR_OTHER = 300.0  # seconds that a repeated submit waits for the first one's answer
 
 
-class SubmitResult(msgspec.Struct, frozen=True):
-    """``status_code`` 201 (new), 200 (idempotent hit, dry run); ``body`` is the answer's JSON object."""
-
-    status_code: int
-    body: dict[str, Any]
-
-
 class Submitter:
-    """``now`` gives unix seconds, ``new_id`` job ids of at most 64 characters ``[0-9a-z_]``.
+    """``now`` gives unix seconds.
 
     ``scratch``: the folder that archives are packed in. ``preflight``: what tries the webhook URL before a job is sent.
     """
@@ -67,7 +68,6 @@ class Submitter:
         scratch: Path,
         now: Callable[[], float],
         preflight: Preflight | None = None,
-        new_id: Callable[[], str] = lambda: f"job_{secrets.token_hex(10)}",
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
@@ -75,14 +75,16 @@ class Submitter:
         self._client = client
         self._tokens = tokens
         self._now = now
-        self._new_id = new_id
         self._keys: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.under_way = UnderWay(store)
         self._datasets = Datasets(store, client, scratch, now=now)
         self._outbox = Outbox(store, client, self._datasets, now=now, sleep=sleep)
         self._inputs = InputCheck(client, clock=now)
         self._preflight = preflight
+        self._rehearsal = Rehearsal(store, effective, tokens, preflight, now=now)
         self._canceller = Canceller(store, client, now=now)
         self._recovery = Recovery(store, self._outbox, self._canceller, now=now, sleep=sleep)
+        self._strays = Strays(store, self._outbox, client, self._canceller, now=now)
 
     # -- submit ----------------------------------------------------------------------------
 
@@ -99,38 +101,41 @@ class Submitter:
         self, request: SubmitRequest, idempotency_key: str | None, traceparent: str | None
     ) -> SubmitResult:
         key = one_key(idempotency_key, request.idempotency_key)
-        if key is None or request.dataloader_config is None:
-            return await self._submit(request, key, traceparent)
-        async with self._keys.setdefault(key, asyncio.Lock()):  # folders are not packed twice for one job
-            return await self._submit(request, key, traceparent)
+        one_by_one: contextlib.AbstractAsyncContextManager[None] = contextlib.nullcontext()
+        if key is not None and request.dataloader_config is not None:  # folders are not packed twice for one job
+            one_by_one = self._keys.setdefault(key, asyncio.Lock())
+        async with one_by_one:
+            with self.under_way.packing(key) as packing:  # who waits for another's turn packs nothing yet
+                return await self._submit(request, key, packing, traceparent)
 
-    async def _submit(self, request: SubmitRequest, key: str | None, traceparent: str | None) -> SubmitResult:
+    async def _submit(
+        self, request: SubmitRequest, key: str | None, packing: Packing, traceparent: str | None
+    ) -> SubmitResult:
         if key is not None and not request.dry_run:
             earlier = await self._store.jobs.with_key(key, _digest(request))
             if earlier is not None:  # whatever has changed since, folders and models too: it is the answer
                 return await self._answer_again(earlier)
-        job_id = self._new_id()
+        job_id = _new_id()
         outgoing = plan(request, self._effective, await self._saved_configs(), job_id)
         await self._check_destinations(request.destinations)
         if request.dry_run:
-            async with self._datasets.packed(outgoing.datasets) as file:
+            async with self._datasets.packed(outgoing.datasets, packing) as file:
                 outgoing = await self._inputs.checked(described(outgoing, file))
-            return SubmitResult(200, {"dry_run": True, "request": outgoing.shown(), **outgoing.told()})
+            return SubmitResult(200, await self._rehearsal.answer(outgoing, request, self._hardware(request)))
         if await self._tokens.get() is None:
-            raise TokenMissing(
-                "REPLICATE_API_TOKEN not set. Export it and restart, or save one with `tunerd token set`."
-            )
+            raise TokenMissing(f"REPLICATE_API_TOKEN not set. {SET_ONE}")
         outgoing = await self._tried(outgoing)
-        cost = await cost_of(self._store, outgoing, self._hardware(request))
-        async with self._datasets.packed(outgoing.datasets) as file, self._outbox.working_on(job_id):
+        cost = await cost_of(self._store, outgoing, self._hardware(request), self._effective.prices)
+        async with self._datasets.packed(outgoing.datasets, packing) as file, self._outbox.working_on(job_id):
             outgoing = await self._inputs.checked(outgoing)  # after the folders: what they lack needs no network
             outgoing = described(outgoing, file)
             shown, exact = encode(outgoing)
-            await self._outbox.keep_exact(job_id, exact)
-            job, existed, warning = await self._insert(job_id, request, outgoing, shown, key, cost, traceparent)
-            if not existed:
-                return self._answer(await self._send(job, outgoing, file), idempotent_hit=False, warning=warning)
-        return await self._answer_again(job)
+            await self._outbox.exact.keep(job_id, exact)
+            job, existed = await self._insert(job_id, request, outgoing, shown, key, cost, traceparent)
+            sent = None if existed else await self._send(job, outgoing, file)
+        if sent is not None:
+            return answer(sent, idempotent_hit=False)
+        return await self._answer_again(job, idempotent_hit=existed)  # out here, where it does not wait for itself
 
     async def _tried(self, outgoing: Outgoing) -> Outgoing:
         """``outgoing`` with a word on its webhook URL where that could not be tried. Raises ``WebhookUrlInvalid``."""
@@ -142,10 +147,10 @@ class Submitter:
 
     async def estimate(self, request: SubmitRequest) -> Estimate | None:
         """What ``request`` would cost; ``None`` where nothing tells. Raises the submit's 400 errors."""
-        outgoing = plan(request, self._effective, await self._saved_configs(), self._new_id())
+        outgoing = plan(request, self._effective, await self._saved_configs(), _new_id())
         await self._check_destinations(request.destinations)
         outgoing = await self._inputs.checked(outgoing)
-        cost = await cost_of(self._store, outgoing, self._hardware(request))
+        cost = await cost_of(self._store, outgoing, self._hardware(request), self._effective.prices)
         return cost if isinstance(cost, Estimate) else None
 
     def _hardware(self, request: SubmitRequest) -> str:
@@ -160,7 +165,7 @@ class Submitter:
         key: str | None,
         cost: Estimate | Unknown,
         traceparent: str | None,
-    ) -> tuple[Job, bool, str | None]:
+    ) -> tuple[Job, bool]:
         metadata = dict(request.metadata or {})
         if request.hub_model_id is not None:
             metadata.setdefault("hub_model_id", request.hub_model_id)  # a Hub destination may ask for it
@@ -183,60 +188,56 @@ class Submitter:
             claimed_by=self._outbox.owner,
             claimed_until=now + CLAIM_SECONDS,
             traceparent=traceparent,
+            usd_per_second=price_per_second(self._hardware(request), self._effective.prices),
         )
         try:
             job, existed = await self._store.jobs.insert_intent(new, budget)
-        except BaseException:
-            await self._outbox.drop_exact(job_id)
+        except (CostLimitExceeded, IdempotencyConflict):
+            await self._outbox.exact.drop(job_id)  # only here: after anything else the intent may be written
+            raise
+        except NotReady:
+            if key is None:  # with a key, whoever comes again finds it
+                self._outbox.unanswered.add(job_id)
             raise
         if existed:
-            await self._outbox.drop_exact(job_id)
+            await self._outbox.exact.drop(job_id)
         else:
             log.info("submit.intent", job_id=job_id, model=outgoing.model, kind=outgoing.kind)
-        return job, existed, None if budget is None else budget.warning
+        return job, existed
 
-    async def _send(self, job: Job, outgoing: Outgoing, archive: Archive | None) -> Job:
+    async def _send(self, job: Job, outgoing: Outgoing, archive: Archive | None) -> Job | None:
+        """The job as it was sent, or as it is left to the recovery; ``None``: another daemon has taken it up."""
+        try:
+            return await self._send_now(job, outgoing, archive)
+        except TakenOver:
+            return None
+        except NotReady as problem:
+            # The intent is on disk and is sent from there: an answer that says "try again" would make a second job.
+            log.warning("submit.left_to_recovery", job_id=job.job_id, reason=problem.detail)
+            return job
+
+    async def _send_now(self, job: Job, outgoing: Outgoing, archive: Archive | None) -> Job:
         try:
             outgoing = await self._outbox.upload(job, outgoing, archive)
             job = await self._outbox.send(job, outgoing)
-        except TakenOver:
-            await self._outbox.wait_for_other(job.job_id, _WAIT_FOR_OTHER)
-            job = await self._store.jobs.get(job.job_id) or job
         except (ProviderError, ProviderUnavailable, TokenMissing) as problem:
-            current = await self._store.jobs.get(job.job_id)
-            if current is not None and current.provider_job_id is not None:  # a webhook told us meanwhile
-                return await self._outbox.bound(current)
-            # The caller hears 502 and may submit again: what turns up of this one is cancelled by `recovery.py`.
-            await self._outbox.end(job, Signal.FAILED, problem.detail)
-            raise _provider_error(problem, job.job_id) from problem
+            if not await self._outbox.claim(job.job_id):  # a webhook told us meanwhile, or another daemon sends it
+                raise TakenOver(job.job_id) from problem
+            # The caller hears 502 and may submit again: what turns up of this one is cancelled by `strays.py`.
+            ended = await self._outbox.end(job, Signal.FAILED, problem.detail)
+            raise provider_error(problem, ended, had_key=job.idempotency_key is not None) from problem
         return await self._canceller.honour(job)
 
-    async def _answer_again(self, job: Job) -> SubmitResult:
-        """The first submit's answer, once it is known."""
+    async def _answer_again(self, job: Job, *, idempotent_hit: bool = True) -> SubmitResult:
+        """The answer of whoever sends or has sent the job, once it is known."""
         if job.provider_job_id is None and job.status not in FINISHED:
             await self._outbox.wait_for_other(job.job_id, _WAIT_FOR_OTHER)
             job = await self._store.jobs.get(job.job_id) or job
-        if job.status is JobStatus.FAILED and job.provider_job_id is None:
-            raise ProviderError(
-                f"The submit with this idempotency key failed: {job.error} Submit with a new key.", job_id=job.job_id
-            )
-        return self._answer(job, idempotent_hit=True)
-
-    def _answer(self, job: Job, *, idempotent_hit: bool, warning: str | None = None) -> SubmitResult:
-        outgoing = None if job.request is None else decode(job.request)
-        body: dict[str, Any] = {
-            "success": True,
-            "job_id": job.job_id,
-            "provider_job_id": job.provider_job_id,
-            "status": job.status.value,
-            "cost_estimate": None if job.cost_estimate is None else msgspec.json.decode(job.cost_estimate),
-            "cost_limit_warning": warning,
-            "data_uploaded": outgoing is not None and bool(outgoing.datasets),
-            "idempotent_hit": idempotent_hit,
-        }
-        if outgoing is not None:
-            body |= outgoing.told()
-        return SubmitResult(200 if idempotent_hit else 201, body)
+        if job.provider_job_id is None and job.status is JobStatus.FAILED:
+            raise failed_elsewhere(job, idempotent_hit=idempotent_hit)
+        if job.provider_job_id is not None and not idempotent_hit:
+            job = await self._canceller.honour(await self._outbox.bound(job))
+        return answer(job, idempotent_hit=idempotent_hit)
 
     async def _saved_configs(self) -> dict[str, Any]:
         saved = await self._store.settings.get("configs", {})
@@ -267,15 +268,16 @@ class Submitter:
         return await self._canceller.honour(job)
 
     async def resume_outbox(self) -> None:
-        """Finish every intent that a crash or an outage left."""
+        """Finish every intent that a crash or an outage left, and end what runs and should not. Rounds may overlap."""
         await self._datasets.sweep()
+        await self._outbox.exact.sweep()
         await self._recovery.run()
+        await self._strays.run()
 
 
 def _digest(request: SubmitRequest) -> str:
     return hashlib.sha256(request.digest_source()).hexdigest()
 
 
-def _provider_error(problem: TunerdError, job_id: str) -> ProviderError:
-    known = {key: problem.extra[key] for key in ("provider_status", "provider_detail") if key in problem.extra}
-    return ProviderError(f"{problem.detail}", retry_after=problem.retry_after, job_id=job_id, **known)
+def _new_id() -> str:
+    return f"job_{secrets.token_hex(10)}"

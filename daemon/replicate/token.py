@@ -11,7 +11,15 @@ from ..store.secrets import Secrets
 from .client import ReplicateClient
 
 _NAME = "replicate_api_token"  # in Secrets
+TOKENS_PAGE = "replicate.com/account/api-tokens"
+_LEAST_HIDDEN = 7  # characters: the prefix and the four that are shown
 _NOT_SET = "REPLICATE_API_TOKEN not set"
+SET_ONE = (
+    f"Make a token at {TOKENS_PAGE}; then export REPLICATE_API_TOKEN=r8_… and restart the daemon, or save it with "
+    "`tunerd token set` or on the page of settings."
+)
+COPY_ANEW = f"Copy it anew from {TOKENS_PAGE}, without spaces or line ends around it, and set it again."
+MAKE_ANOTHER = f"Make a new token at {TOKENS_PAGE} and set it instead: this one was revoked, or belongs to nobody."
 _FORMAT = (
     "a Replicate API token begins with r8_ and holds no blanks. "
     "Copy it anew from replicate.com/account/api-tokens, without spaces or line ends."
@@ -30,6 +38,11 @@ class TokenSource:
     @property
     def _pinned(self) -> str | None:
         return (self._settings.replicate_api_token or "").strip() or None
+
+    @property
+    def known(self) -> str | None:
+        """The token in force, where no store has to be asked for it any more."""
+        return self._pinned or self._stored
 
     async def get(self) -> str | None:
         """The token in force."""
@@ -50,7 +63,7 @@ class TokenSource:
     async def hint(self) -> str | None:
         """The last four characters, all that is ever shown; ``None`` where that would be too much of it."""
         token = await self.get()
-        return token[-4:] if token and len(token) >= 12 else None
+        return token[-4:] if token and len(token) > _LEAST_HIDDEN else None
 
     def _pinned_by(self) -> str:
         return self._settings.pinned("replicate_api_token") or "environment"
@@ -84,19 +97,22 @@ def well_formed(token: str) -> bool:
 
 
 async def validate(tokens: TokenSource, client: ReplicateClient) -> dict[str, Any]:
-    """The answer of ``GET …/replicate/validate``. Raises ``ProviderUnavailable`` where Replicate cannot tell."""
+    """The answer of ``GET …/replicate/validate``; ``fix`` says what to do about an ``error``.
+
+    Raises ``ProviderUnavailable`` where Replicate cannot tell.
+    """
     token = await tokens.get()
     if token is None:
-        return {"valid": False, "error": _NOT_SET}
-    if not well_formed(token):
-        return {"valid": False, "error": f"Invalid token: {_FORMAT}"}
+        return {"valid": False, "error": _NOT_SET, "fix": SET_ONE}
+    if not re.fullmatch(r"[!-~]+", token):  # no header carries it. Another prefix: Replicate knows
+        return {"valid": False, "error": f"Invalid token: {_FORMAT}", "fix": COPY_ANEW}
     try:
         account = await client.account(patient=False)
     except ProviderError as refused:
         if refused.extra.get("provider_status") not in {401, 403}:
             raise ProviderUnavailable(f"{refused.detail}. Check REPLICATE_BASE_URL.") from refused
         words = refused.extra.get("provider_detail") or refused.detail
-        return {"valid": False, "error": f"Invalid token: Replicate refused it ({words})"}
+        return {"valid": False, "error": f"Invalid token: Replicate refused it ({words})", "fix": MAKE_ANOTHER}
     shown = ("username", "name", "type", "github_url", "avatar_url")
     user_info = {key: account[key] for key in shown if isinstance(account.get(key), str)}
     return {"valid": True, "user_info": user_info, "token_source": await tokens.source()}

@@ -17,23 +17,26 @@ from aiohttp import hdrs
 from yarl import URL
 
 from .. import tracing
+from ..core import lenient_json
 from ..errors import ProviderError, ProviderUnavailable, TokenMissing, TunerdError
 from ..metrics import Metrics
 from ..parsing import origin_of
 from .breaker import Breaker
 from .failures import explain
-from .retry import provider_words, retry_after
+from .reading import read_at_most
+from .retry import clock_ahead, provider_words, retry_after
 
 log = structlog.get_logger()
 
 # A prediction carries its whole log; the webhook limit defaults to 32 MiB, so this leaves room. Bytes.
 BODY_LIMIT = 64 * 1024 * 1024
-_CHUNK = 256 * 1024
 # Seconds. Replicate's own client waits 5 to connect and 30 for an answer; a create can be slower than a read.
 _CONNECT = 10.0
 _READ = aiohttp.ClientTimeout(total=60, sock_connect=_CONNECT, sock_read=30)
 _CREATE = aiohttp.ClientTimeout(total=90, sock_connect=_CONNECT, sock_read=60)
 _UPLOAD = aiohttp.ClientTimeout(total=1800, sock_connect=_CONNECT, sock_read=120)
+# A cache on the way tells of yesterday: of a job's status, and by its Date of what the time is (``clock_ahead``).
+_HEADERS = {hdrs.ACCEPT: "application/json", hdrs.CACHE_CONTROL: "no-cache"}
 
 
 class NotSent(ProviderUnavailable):
@@ -48,8 +51,16 @@ class Throttled(ProviderUnavailable):
         self.wait = wait
 
 
+class Refused(ProviderError):
+    """The API itself said no: the request certainly had no effect."""
+
+
 class Ambiguous(ProviderUnavailable):
     """The answer was lost or was a 5xx: the request may have had its effect."""
+
+
+class TooLarge(Ambiguous):
+    """There is an answer, longer than is read: that of a job with a very long log."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -86,6 +97,7 @@ class Transport:
         self._prefix = URL(self.url("")).path
         self._now = now
         self._breaker = Breaker(now)
+        self.ahead = 0.0  # seconds that our clock is ahead of Replicate's, as the last answer told
 
     def url(self, path: str) -> str:
         """The absolute URL of an API path such as ``account``."""
@@ -162,12 +174,14 @@ class Transport:
             method,
             url.update_query(params) if params else url,
             data=data,
-            headers={hdrs.ACCEPT: "application/json"} | ({hdrs.CONTENT_TYPE: "application/json"} if is_json else {}),
+            headers=_HEADERS | ({hdrs.CONTENT_TYPE: "application/json"} if is_json else {}),
             allow_redirects=False,
             timeout=timeout,
             middlewares=(_Bearer(token),),
         ) as response:
-            body = await _read(response)
+            body = await read_at_most(response.content, BODY_LIMIT)
+            if body is None:
+                raise TooLarge(f"Replicate's answer is larger than {BODY_LIMIT // 2**20} MiB; it was not read further.")
             log.debug("replicate.answer", method=method, path=url.path, status=response.status, bytes=len(body))
             return self._judge(response, body)
 
@@ -177,6 +191,7 @@ class Transport:
 
     def _judge(self, response: aiohttp.ClientResponse, body: bytes) -> Answer:
         status = response.status
+        self.ahead = clock_ahead(response.headers, self._now())
         if status < 500:
             self._breaker.answered()
         else:
@@ -191,7 +206,17 @@ class Transport:
             raise Ambiguous(f"Replicate answered {status}: {words}", provider_status=status, provider_detail=words)
         if 300 <= status < 400:
             words = "a redirect, which is not followed: the token would leave. Correct REPLICATE_BASE_URL"
-        raise ProviderError(f"Replicate answered {status}: {words}", provider_status=status, provider_detail=words)
+        said = Refused if _is_from_the_api(status, body) else ProviderError
+        raise said(f"Replicate answered {status}: {words}", provider_status=status, provider_detail=words)
+
+
+def _is_from_the_api(status: int, body: bytes) -> bool:
+    """Whether a refusal is the API's own word, which is a JSON object.
+
+    A page is a proxy's, which may have let the request pass and kept the answer back. A conflict (409) may be one with
+    our own request.
+    """
+    return 400 <= status < 500 and status != 409 and isinstance(lenient_json.value(body), dict)
 
 
 def _result(problem: TunerdError) -> str:
@@ -220,13 +245,3 @@ class _Bearer:
     ) -> aiohttp.ClientResponse:
         request.headers[hdrs.AUTHORIZATION] = f"Bearer {self._token}"
         return await handler(request)
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    parts, size = [], 0
-    async for chunk in response.content.iter_chunked(_CHUNK):
-        size += len(chunk)
-        if size > BODY_LIMIT:
-            raise Ambiguous(f"Replicate's answer is larger than {BODY_LIMIT // 2**20} MiB; it was not read further.")
-        parts.append(chunk)
-    return b"".join(parts)

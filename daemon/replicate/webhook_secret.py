@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -18,6 +18,7 @@ from ..errors import NotReady, TunerdError
 from ..parsing import decode_webhook_secret
 from ..store.secrets import Secrets
 from .client import ReplicateClient
+from .token import TokenSource
 
 log = structlog.get_logger()
 
@@ -61,14 +62,14 @@ class WebhookSecrets:
         self,
         pinned: tuple[str, ...],
         client: ReplicateClient,
-        token_source: Callable[[], Awaitable[str | None]],
+        tokens: TokenSource,
         secrets: Secrets,
         *,
         now: Callable[[], float],
     ) -> None:
         self.pin(pinned)
         self._client = client
-        self._token_source = token_source
+        self._tokens = tokens
         self._secrets = secrets
         self._now = now
         self._cached: _Cached | None = None
@@ -87,11 +88,18 @@ class WebhookSecrets:
         cached = await self._load(await self._token())
         return self._keys(cached) if cached is not None else await self._fetch()
 
+    def at_hand(self) -> tuple[bytes, ...] | None:
+        """As ``get``, where nobody has to be asked for it; else ``None``."""
+        if self._pinned:
+            return self._pinned
+        token, cached = self._tokens.known, self._cached
+        return self._keys(cached) if token and cached is not None and cached.token == _digest(token) else None
+
     async def state(self) -> SecretState:
         """What is known, without asking Replicate."""
         if self._pinned:
             return SecretState("settings", len(self._pinned), None)
-        token = await self._token_source()
+        token = await self._tokens.get()
         cached = None if token is None else await self._load(_digest(token))
         if cached is None:
             return SecretState(None, 0, None)
@@ -116,7 +124,7 @@ class WebhookSecrets:
         return await self._fetch()
 
     async def _token(self) -> str:
-        token = await self._token_source()
+        token = await self._tokens.get()
         if token is None:
             raise NotReady(
                 "No webhook can be verified: neither a Replicate API token nor TUNERD_WEBHOOK_SECRET is set. "

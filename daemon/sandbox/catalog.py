@@ -1,4 +1,4 @@
-"""The models that the simulated platform hosts, and the check of an input against a version's schema."""
+"""The models that the simulated platform hosts."""
 
 from __future__ import annotations
 

@@ -24,7 +24,6 @@ class Faults(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     unknown_status: str | None = None  # shown instead of "processing"
     extra_keys: dict[str, Any] = {}  # added to every prediction object
     timestamp_digits: int | None = None  # fractional digits of every time; None = as each backend writes them
-    start_status: Literal["starting", "processing"] = "starting"  # in the start webhook; both have been seen
 
     # -- the API
     api_match: str = ""  # regular expression searched in "METHOD /path"; the API faults below hit only these
@@ -80,6 +79,11 @@ class Faults(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def update(self, changes: Mapping[str, Any]) -> None:
         """Set the knobs in ``changes``, all or none; ``msgspec.ValidationError`` names what is wrong."""
+        for name in changes:
+            if name not in self.__struct_fields__:
+                raise msgspec.ValidationError(
+                    f"there is no fault {name!r}; there are {', '.join(self.__struct_fields__)}"
+                )
         checked = msgspec.convert(msgspec.to_builtins(self) | dict(changes), Faults)
         for name in changes:
             setattr(self, name, getattr(checked, name))

@@ -26,10 +26,6 @@ def webhook_id(rng: random.Random) -> str:
     return "msg_" + _of(rng, _BASE62, 27)
 
 
-def version_id(rng: random.Random) -> str:
-    return rng.randbytes(32).hex()
-
-
 def file_id(rng: random.Random) -> str:
     """Of the Files API: the base64 of a UUID's text, as recorded."""
     raw = rng.randbytes(16).hex()

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import aiohttp
 import msgspec
 
+from ..connecting import explain_connection
 from ..core.signature import sign
 from ..parsing import decode_webhook_secret
 from . import ids
@@ -79,7 +80,7 @@ async def post(
         ) as answer:
             return answer.status, await answer.text(errors="replace")
     except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-        return 0, str(problem) or type(problem).__name__
+        return 0, explain_connection(problem)
 
 
 class Run:

@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from ..connecting import explain_connection
 from . import ids
 from .encoders import encode
 from .faults import Faults
@@ -184,7 +185,7 @@ class Sender:
                 status = answer.status
                 await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
-            error = f"{type(problem).__name__}: {problem}"
+            error = explain_connection(problem)
         self.attempts.append(
             Attempt(
                 message.record.id, message.event, message.webhook_id, number, status, error, len(wire), self._clock()

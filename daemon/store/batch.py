@@ -16,10 +16,9 @@ from ..core.apply import Applied, JobState, apply
 from ..core.events import EventKind
 from ..core.jobs import FINISHED, JobStatus
 from ..core.prediction import Prediction
-from . import bodies, completion, notices
+from . import bodies, completion, deliveries, notices
 from .bodies import LastBodies, LastBody
 from .compiled import Bulk, Lookup
-from .database import AnyRow
 from .job_ids import hashed_id, hinted_job_id, job_id_for
 from .records import Appended, IncomingEvent
 from .schema import events, jobs
@@ -69,6 +68,7 @@ class Draft(msgspec.Struct):
     created: Prediction | None = None  # the one that made this row; None: the row was there
     created_at: float = 0.0
     completed: bool = False
+    output_came: bool = False  # in this batch, to a job that an earlier one completed
     finished: bool = False  # in this batch
     found: bool = False  # ... and reconciliation came upon it
 
@@ -84,8 +84,8 @@ def write_batch(connection: sa.Connection, arrivals: Sequence[Arrival], cache: L
     """Store every event that is new, in the order given, and move its job. One result for each arrival."""
     ids = [storable_key(arrival.event.webhook_id) for arrival in arrivals]
     known = {
-        row.webhook_id: Appended(row.seq, EventKind(row.kind), row.job_id, duplicate=True)
-        for row in _KNOWN.execute(connection, list(dict.fromkeys(ids)))
+        webhook_id: Appended(seq, EventKind(kind), job_id, duplicate=True)
+        for webhook_id, seq, kind, job_id in _KNOWN.execute(connection, list(dict.fromkeys(ids)))
     }
     fresh = {key: arrival for key, arrival in zip(reversed(ids), reversed(arrivals), strict=True) if key not in known}
     order = [key for key in dict.fromkeys(ids) if key in fresh]
@@ -146,12 +146,15 @@ class _Batch:
                 completion.insert_deliveries(
                     self._connection, draft.job_id, draft.destinations, draft.state.completed_at, draft.state.updated_at
                 )
+            elif draft.output_came:
+                deliveries.renew(self._connection, draft.job_id, draft.state.updated_at)
 
     def _update(self, draft: Draft, seq: int, applied: Applied, event: IncomingEvent) -> None:
         if draft.state.status not in FINISHED and applied.state.status in FINISHED:
             draft.finished, draft.found = True, event.missed
         draft.state, draft.last_seq = applied.state, seq
         draft.completed = draft.completed or applied.completed
+        draft.output_came = draft.output_came or applied.output_came
         if applied.completed and draft.traceparent is None:
             draft.traceparent = event.traceparent
         if applied.logs_grew:
@@ -170,6 +173,7 @@ class _Batch:
         row = body
         row["seq"] = seq
         row["webhook_id"] = key
+        row["webhook_id_sent"] = None if event.id_sent is None else event.id_sent.encode("utf-8", "surrogateescape")
         row["webhook_timestamp"] = storable_or_none(event.timestamp)
         row["webhook_signature"] = storable_or_none(event.signature)
         row["job_id"] = job_id
@@ -187,7 +191,8 @@ def _load_jobs(connection: sa.Connection, arrivals: Sequence[Arrival]) -> dict[s
     predictions = {arrival.prediction.id: arrival for arrival in arrivals if arrival.prediction is not None}
     if not predictions:
         return {}
-    found = {row.provider_job_id: draft_of(row) for row in _BY_PROVIDER_ID.execute(connection, list(predictions))}
+    drafts = [draft_of(row) for row in _BY_PROVIDER_ID.execute(connection, list(predictions))]
+    found = {draft.provider_job_id: draft for draft in drafts if draft.provider_job_id is not None}
     unknown = [arrival for provider_id, arrival in predictions.items() if provider_id not in found]
     if unknown:
         found.update(_bind_or_name(connection, unknown))
@@ -202,7 +207,7 @@ def _bind_or_name(connection: sa.Connection, arrivals: Iterable[Arrival]) -> dic
             hint = hinted_job_id(arrival.prediction, arrival.event.job_hint)
             hints[arrival.prediction.id] = (arrival.prediction, hint, arrival.event.received_at)
     wanted = {hint for _, hint, _ in hints.values() if hint} | {job_id_for(provider_id) for provider_id in hints}
-    there = {row.job_id: draft_of(row) for row in _BY_JOB_ID.execute(connection, sorted(wanted))}
+    there = {draft.job_id: draft for draft in map(draft_of, _BY_JOB_ID.execute(connection, sorted(wanted)))}
     found: dict[str, Draft] = {}
     for provider_id, (prediction, hint, received_at) in hints.items():
         named = there.get(hint or "")
@@ -226,19 +231,12 @@ def new_draft(prediction: Prediction, received_at: float) -> Draft:
     )
 
 
-def draft_of(row: AnyRow) -> Draft:
-    state: dict[str, Any] = dict(zip(STATE_COLUMNS, row[7:], strict=True))
+def draft_of(row: Sequence[Any]) -> Draft:
+    """``row``: the values of ``JOB_COLUMNS``."""
+    place = dict(zip(_PLACE, row, strict=False))
+    state: dict[str, Any] = dict(zip(STATE_COLUMNS, row[len(_PLACE) :], strict=True))
     state["status"] = JobStatus(state["status"])
-    return Draft(
-        job_id=row.job_id,
-        provider_job_id=row.provider_job_id,
-        state=JobState(**state),
-        destinations=row.destinations,
-        last_seq=row.last_seq,
-        logs_seq=row.logs_seq,
-        traceparent=row.traceparent,
-        submitted=row.submitted,
-    )
+    return Draft(state=JobState(**state), **place)
 
 
 def state_columns(state: JobState) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import msgspec
 import sqlalchemy as sa
 
-from ..core.apply import JobState, advance
+from ..core.apply import JobState, advance, output_came
 from ..core.costs import cost_usd
 from ..core.jobs import FINISHED, JobStatus, Moved, Signal, step
 from ..core.prediction import Prediction
 from ..errors import JobNotFound, ProviderError
 from . import completion, notices
 from .batch import JOB_COLUMNS, UPDATE_JOBS, Draft, draft_of, update_row
+from .deliveries import renew
 from .schema import artifacts, deliveries, events, jobs
 from .text import storable
 
@@ -37,7 +38,7 @@ def bind(
         raise ProviderError(
             f"Job {job_id} cannot be bound to Replicate's {provider_job_id}: one of them belongs to {other} already."
         )
-    before = ours.state.status
+    known, before = ours.state, ours.state.status
     if early is not None:
         _take_over(connection, ours, early)
     ours.provider_job_id = provider_job_id
@@ -48,6 +49,8 @@ def bind(
         notices.jobs_finished(connection, [job_id], now)
     if ours.state.status is JobStatus.COMPLETED and before is not JobStatus.COMPLETED:
         completion.insert_deliveries(connection, job_id, ours.destinations, ours.state.completed_at, now)
+    elif output_came(known, ours.state):
+        renew(connection, job_id, now)
 
 
 def _take_over(connection: sa.Connection, ours: Draft, early: Draft) -> None:
@@ -63,7 +66,8 @@ def _take_over(connection: sa.Connection, ours: Draft, early: Draft) -> None:
         model=mine.model or told.model,
         version=mine.version or told.version,
         hardware=mine.hardware,
-        cost_usd=cost_usd(mine.hardware, told.predict_time) if status in FINISHED else None,
+        usd_per_second=mine.usd_per_second,
+        cost_usd=cost_usd(mine.hardware, told.predict_time, mine.usd_per_second) if status in FINISHED else None,
     )
     ours.last_seq, ours.logs_seq = early.last_seq, early.logs_seq
     ours.traceparent = ours.traceparent or early.traceparent

@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ..core.apply import OUTPUT_LIFETIME
+from ..core.deliveries import DeliveryStatus
 from . import notices
 from .records import DestinationConfig
 from .schema import deliveries, settings
@@ -67,7 +68,7 @@ def delivery_rows(
                 "destination": name,
                 "type": known.type if known else "unknown",
                 "generation": generation,
-                "status": "pending" if known else "failed",
+                "status": (DeliveryStatus.PENDING if known else DeliveryStatus.FAILED).value,
                 "url": None,
                 "attempts": 0,
                 "error": None if known else f"There is no destination {name!r}: it was removed or renamed.",
@@ -76,6 +77,7 @@ def delivery_rows(
                 "deadline": deadline,
                 "fetched_at": None,
                 "expiring_at": None,
+                "delivered_before": None,
                 "updated_at": now,
             }
         )

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from ..core.deliveries import GOING_ON, DeliveryStatus
 from ..errors import InvalidRequest, NothingToDeliver
 from . import completion, notices
 from .database import Database
-from .deliveries import CANCELLED, COLUMNS, GOING_ON, delivery_of, redeliver
+from .deliveries import CANCELLED, COLUMNS, delivery_of, redeliver
 from .records import Delivery
 from .schema import deliveries
 from .text import storable
@@ -24,9 +25,10 @@ _NEWEST_FIRST = (
     deliveries.c.job_id.desc(),
     deliveries.c.destination.desc(),
 )
+_FAILED = DeliveryStatus.FAILED.value
 _PLACE = sa.tuple_(sa.func.coalesce(deliveries.c.deadline, 0.0), deliveries.c.job_id, deliveries.c.destination)
 # Whoever cancels a delivery knows of it: it is no dead letter.
-_DEAD = sa.and_(deliveries.c.status == "failed", sa.func.coalesce(deliveries.c.error, "") != CANCELLED)
+_DEAD = sa.and_(deliveries.c.status == _FAILED, sa.func.coalesce(deliveries.c.error, "") != CANCELLED)
 _COUNTS = sa.select(deliveries.c.destination, deliveries.c.status, sa.func.count().label("deliveries")).group_by(
     deliveries.c.destination, deliveries.c.status
 )
@@ -92,7 +94,7 @@ class DeadLetters:
 
         Those that were cancelled are left alone, unless their job is named.
         """
-        wanted = _filters(status="failed", destination=destination)
+        wanted = _filters(status=_FAILED, destination=destination)
         if job_ids is not None:
             wanted.append(deliveries.c.job_id.in_([storable(job_id) for job_id in job_ids]))
         else:
@@ -145,7 +147,9 @@ def _redrive_one(
         known = [name for name in names if name in there]
         skipped = [(job_id, name, "it is no longer configured") for name in names if name not in there]
         failed = sa.select(deliveries.c.destination).where(
-            deliveries.c.job_id == job_id, deliveries.c.destination.in_(known), deliveries.c.status == "failed"
+            deliveries.c.job_id == job_id,
+            deliveries.c.destination.in_(known),
+            deliveries.c.status == _FAILED,
         )
         still = [row.destination for row in connection.execute(failed)]  # somebody else may have been faster
         if not still:

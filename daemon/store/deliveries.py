@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from ..core.apply import OUTPUT_LIFETIME
+from ..core.apply import OUTPUT_LIFETIME, is_deliverable
+from ..core.deliveries import GOING_ON, OVER, DeliveryStatus
 from ..core.jobs import JobStatus
 from ..core.notices import CANCELLED_BY_YOU
+from ..core.times import rfc3339
 from ..errors import JobNotFound, NothingToCancel, NothingToDeliver
 from . import completion, notices
 from .database import AnyRow, Database
@@ -18,7 +20,6 @@ from .schema import artifacts, deliveries, jobs
 from .text import storable
 
 _T = TypeVar("_T")
-GOING_ON = ("pending", "running")
 CANCELLED = CANCELLED_BY_YOU
 
 COLUMNS = tuple(deliveries.c[name] for name in Delivery.__struct_fields__)
@@ -38,7 +39,13 @@ _ARTIFACTS = (
     .order_by(artifacts.c.name)
 )
 _JOB = (
-    sa.select(jobs.c.status, jobs.c.destinations, jobs.c.delivery_generation)
+    sa.select(
+        jobs.c.status,
+        jobs.c.provider_status,
+        jobs.c.output.is_not(None).label("has_output"),
+        jobs.c.destinations,
+        jobs.c.delivery_generation,
+    )
     .where(jobs.c.job_id == sa.bindparam("job_id"))
     .with_for_update()
 )
@@ -66,26 +73,24 @@ class Deliveries:
         """``(job id, generation, destination)`` of everything that is not over."""
         return [(row.job_id, row.generation, row.destination) for row in await self._database.rows(_ACTIVE)]
 
-    async def due(self) -> list[tuple[str, int]]:
-        """``(job id, generation)`` of everything that is not over."""
-        return list(dict.fromkeys((job_id, generation) for job_id, generation, _ in await self.active()))
-
     async def update(self, job_id: str, destination: str, *, generation: int, now: float, **columns: Any) -> bool:
-        """Change a delivery's columns. ``False``: the generation is no longer the row's, nothing was changed.
+        """Change a delivery's columns. ``False``: it is over, or of another generation; nothing was changed.
 
-        That is the fence: a run that was thought dead and comes back cannot write over its successor.
+        That is the fence: a run that was thought dead and comes back cannot write over its successor, nor over what
+        that has made of it.
         """
         if unknown := columns.keys() - _CHANGEABLE:
             raise TypeError(f"a delivery has no changeable column {sorted(unknown)}")
-        values = {key: storable(value) if isinstance(value, str) else value for key, value in columns.items()}
+        values = {key: storable(str(value)) if isinstance(value, str) else value for key, value in columns.items()}
         statement = (
             deliveries.update()
             .where(deliveries.c.job_id == job_id)
             .where(deliveries.c.destination == destination)
             .where(deliveries.c.generation == generation)
+            .where(deliveries.c.status.in_(GOING_ON))
             .values(updated_at=now, **values)
         )
-        ends = columns.get("status") in {"delivered", "failed"}
+        ends = columns.get("status") in OVER
 
         def transaction(connection: sa.Connection) -> bool:
             changed = connection.execute(statement).rowcount > 0
@@ -147,24 +152,63 @@ class Deliveries:
 
 def delivery_of(row: AnyRow) -> Delivery:
     """A row of ``COLUMNS``."""
-    return Delivery(**dict(zip(Delivery.__struct_fields__, row, strict=True)))
+    found = dict(zip(Delivery.__struct_fields__, row, strict=True))
+    return Delivery(**found | {"status": DeliveryStatus(found["status"])})
 
 
 def redeliver(connection: sa.Connection, job_id: str, names: Sequence[str] | None, now: float) -> int:
     """See ``Deliveries.redeliver``. Within a writing transaction."""
     job = _require(connection, job_id)
-    if job.status != JobStatus.COMPLETED.value:
+    if not is_deliverable(JobStatus(job.status), job.provider_status, has_output=bool(job.has_output)):
         raise NothingToDeliver(f"Job {job_id} is {job.status}: only a completed job has something to deliver.")
-    there = {row.destination for row in connection.execute(_OF_JOBS, {"ids": [job_id]})}
     chosen = names if names is not None else completion.chosen_names(connection, job.destinations)
-    generation = int(job.delivery_generation) + 1
-    rows = completion.delivery_rows(connection, job_id, chosen, now + OUTPUT_LIFETIME, now, generation)
+    rows = _next_rows(connection, job_id, job, chosen, now)
     lost = [row["destination"] for row in rows if row["type"] == "unknown"]
     if not rows or (names is not None and lost):
         raise NothingToDeliver(
             f"There is no destination named {', '.join(map(repr, lost))}." if lost else "There is no destination."
         )
-    again = [row["destination"] for row in rows if row["destination"] in there]
+    there = {row.destination: row for row in connection.execute(_OF_JOBS, {"ids": [job_id]})}
+    for row in rows:
+        row["delivered_before"] = _delivered_before(there.get(row["destination"]))
+    return _replace(connection, job_id, rows, now)
+
+
+def renew(connection: sa.Connection, job_id: str, now: float) -> None:
+    """Deliver a finished job whose output came only now: what went out before was empty. Within a writing transaction.
+
+    To wherever it goes or went, but not where somebody has ended the delivery; nothing where there is no destination.
+    """
+    job = _require(connection, job_id)
+    there = {row.destination: row for row in connection.execute(_OF_JOBS, {"ids": [job_id]})}
+    configured = completion.configured_names(connection)
+    names = [*completion.chosen_names(connection, job.destinations), *(name for name in there if name in configured)]
+    wanted = [name for name in names if name not in there or there[name].error != CANCELLED]
+    rows = _next_rows(connection, job_id, job, wanted, now)
+    if rows:
+        _replace(connection, job_id, rows, now)
+
+
+def _delivered_before(row: AnyRow | None) -> str | None:
+    """Where and when, as far as ``row`` knows: it is about to be replaced."""
+    if row is None or row.status != DeliveryStatus.DELIVERED:
+        return None if row is None else row.delivered_before
+    where = (row.url or "").partition("?")[0]  # the rest of a link lets anyone in
+    return f"{where} at {rfc3339(row.updated_at)}".lstrip()
+
+
+def _next_rows(
+    connection: sa.Connection, job_id: str, job: AnyRow, names: Sequence[str], now: float
+) -> list[dict[str, Any]]:
+    """Fresh rows of the job's next generation; they have an hour from now."""
+    generation = int(job.delivery_generation) + 1
+    return completion.delivery_rows(connection, job_id, names, now + OUTPUT_LIFETIME, now, generation)
+
+
+def _replace(connection: sa.Connection, job_id: str, rows: Sequence[dict[str, Any]], now: float) -> int:
+    """Put ``rows``, of one generation, in the place of what was there for their destinations; the generation."""
+    generation = int(rows[0]["generation"])
+    again = [row["destination"] for row in rows]
     connection.execute(
         deliveries.delete().where(deliveries.c.job_id == job_id).where(deliveries.c.destination.in_(again))
     )

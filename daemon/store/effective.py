@@ -15,7 +15,7 @@ import structlog
 
 from .. import parsing
 from ..config import Settings
-from ..core.costs import price_per_second
+from ..core.costs import Hardware, price_list, price_per_second
 from ..core.spend import Limit
 from ..core.versions import version
 from ..errors import InvalidSetting, SettingPinned, UnknownSetting
@@ -91,6 +91,7 @@ class EffectiveSettings:
     def _take_settings(self) -> None:
         settings = self._settings
         self._zone = settings.time_zone
+        self.prices: dict[str, Hardware] = price_list(settings.prices)
         self._start: dict[str, Any] = {key: getattr(settings, key) for key in READERS}
         self._pinned = {key: origin for key in READERS if (origin := settings.pinned(key)) is not None}
 
@@ -123,6 +124,7 @@ class EffectiveSettings:
             action=self.cost_limit_action,
             zone=self._zone,
             assumed_hardware=self.hardware,
+            prices=self.prices,
         )
 
     def pinned(self) -> dict[str, str]:
@@ -143,10 +145,10 @@ class EffectiveSettings:
             found.append("webhook_url: plain http:// to this machine only: Replicate itself cannot reach it.")
         if not self.webhook_require_signature:
             found.append("webhook_require_signature is off: anyone who reaches the endpoint can forge events.")
-        if price_per_second(self.hardware) is None:
+        if price_per_second(self.hardware, self.prices) is None:
             found.append(
                 f"hardware: {self.hardware} is not in the price list (GET /api/cloud/hardware-options): what its jobs "
-                "cost is not known, and a cost limit that blocks refuses them."
+                "cost is not known until the setting prices tells it, and a cost limit that blocks refuses them."
             )
         return found
 

@@ -14,7 +14,7 @@ _PLAIN_ID = re.compile(r"[0-9a-z]{1,64}")  # what Replicate's ids look like; any
 
 def hinted_job_id(prediction: Prediction, hint: str | None) -> str | None:
     """Our job id in the webhook URL: as echoed in the signed body, else as asked for (unsigned)."""
-    if prediction.webhook:
+    if prediction.webhook and "?" in prediction.webhook:
         try:
             echoed = parse_qs(urlsplit(prediction.webhook).query).get("job")
         except ValueError:

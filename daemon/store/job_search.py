@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ..core.jobs import JobStatus
 from .database import Database
-from .jobs import COLUMNS, job_of
+from .job_rows import COLUMNS, job_of
 from .records import Job
 from .schema import deliveries, jobs
 from .text import storable

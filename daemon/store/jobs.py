@@ -13,27 +13,32 @@ import sqlalchemy as sa
 from ..core.jobs import FINISHED, UNFINISHED, JobStatus, Moved, Signal, step
 from ..core.prediction import Prediction
 from ..core.spend import Budget
-from ..errors import CostLimitExceeded, IdempotencyConflict, InvalidRequest, JobFinished, JobNotFound
-from . import binding, completion, notices
-from .database import AnyRow, Database
+from ..errors import CostLimitExceeded, InvalidRequest, JobFinished
+from . import binding, completion, intents, notices
+from .database import Database
+from .job_rows import BY_ANY_ID, COLUMNS, job_of, require, update
 from .records import Job, NewJob
 from .schema import jobs
-from .spending import read_ledger
 from .text import storable, storable_key
 
 _T = TypeVar("_T")
 JobList: TypeAlias = list[Job]  # within the class, ``list`` is the method
-COLUMNS = tuple(jobs.c[name] for name in Job.__struct_fields__)
-_BY_ANY_ID = sa.select(*COLUMNS).where(
-    sa.or_(jobs.c.job_id == sa.bindparam("id"), jobs.c.provider_job_id == sa.bindparam("id"))
-)
-_ONE = sa.select(*COLUMNS).where(jobs.c.job_id == sa.bindparam("id")).with_for_update()
-_WITH_KEY = sa.select(*COLUMNS).where(jobs.c.idempotency_key == sa.bindparam("key"))
-_BY_KEY = _WITH_KEY.with_for_update()
 _UNFINISHED = (
     sa.select(*COLUMNS)
     .where(jobs.c.status.in_(sorted(status.value for status in UNFINISHED)))
     .order_by(jobs.c.created_at, jobs.c.job_id)
+)
+_ENDED_BADLY = (JobStatus.FAILED.value, JobStatus.CANCELLED.value)
+_WITHOUT_OUTPUT = (
+    sa.select(*COLUMNS)
+    .where(
+        jobs.c.completed_at > sa.bindparam("since"),
+        jobs.c.status.not_in(_ENDED_BADLY),  # "is completed" would have SQLite read all that ever did: it is indexed
+        jobs.c.output.is_(None),
+        jobs.c.provider_job_id.is_not(None),
+        sa.or_(jobs.c.checked_at.is_(None), jobs.c.checked_at < jobs.c.updated_at, jobs.c.check_after.is_not(None)),
+    )
+    .order_by(jobs.c.completed_at.desc())
 )
 
 
@@ -44,7 +49,7 @@ class Jobs:
 
     async def get(self, any_id: str) -> Job | None:
         """By our id or the provider's. Ours wins where one job's id is another's provider id."""
-        found = [job_of(row) for row in await self._database.rows(_BY_ANY_ID, {"id": storable(any_id)})]
+        found = [job_of(row) for row in await self._database.rows(BY_ANY_ID, {"id": storable(any_id)})]
         return next((job for job in found if job.job_id == any_id), found[0] if found else None)
 
     async def list(
@@ -74,10 +79,28 @@ class Jobs:
         """Every job that has not ended, oldest first."""
         return [job_of(row) for row in await self._database.rows(_UNFINISHED)]
 
+    async def doubtful(self, *, since: float) -> JobList:
+        """Submitted jobs, made after ``since``, that ended otherwise than well or whose create call went out twice."""
+        wanted = sa.select(*COLUMNS).where(
+            jobs.c.created_at > since,
+            jobs.c.submitted.is_(sa.true()),
+            jobs.c.request.is_not(None),
+            sa.or_(jobs.c.status.in_(_ENDED_BADLY), jobs.c.sends > 1),
+        )
+        return [job_of(row) for row in await self._database.rows(wanted.order_by(jobs.c.created_at, jobs.c.job_id))]
+
+    async def without_output(self, *, since: float) -> JobList:
+        """Jobs that completed after ``since`` and told no output, and of which the provider has not answered since."""
+        return [job_of(row) for row in await self._database.rows(_WITHOUT_OUTPUT, {"since": since})]
+
+    async def of_key(self, key: str) -> Job | None:
+        row = await self._database.first(intents.WITH_KEY, {"key": storable_key(key)})
+        return None if row is None else job_of(row)
+
     async def with_key(self, key: str, request_digest: str) -> Job | None:
         """The job that was submitted under an idempotency key. Raises ``IdempotencyConflict``: with another request."""
-        row = await self._database.first(_WITH_KEY, {"key": storable_key(key)})
-        return None if row is None else _same_request(job_of(row), key, request_digest)
+        job = await self.of_key(key)
+        return None if job is None else intents.same_request(job, key, request_digest)
 
     async def insert_intent(self, job: NewJob, budget: Budget | None = None) -> tuple[Job, bool]:
         """Write down that ``job`` is about to be submitted; nothing has been sent yet.
@@ -90,7 +113,7 @@ class Jobs:
 
         def transaction(connection: sa.Connection) -> tuple[Job, bool] | CostLimitExceeded:
             try:
-                result: tuple[Job, bool] | CostLimitExceeded = _insert_intent(connection, job, budget)
+                result: tuple[Job, bool] | CostLimitExceeded = intents.insert(connection, job, budget)
             except CostLimitExceeded as refusal:  # raised before anything was written; what is written now is to stay
                 result = refusal
             if budget is not None and budget.reached is not None:
@@ -114,15 +137,18 @@ class Jobs:
 
         def transaction(connection: sa.Connection) -> Job:
             binding.bind(connection, job_id, provider_job_id, prediction, now)
-            return _require(connection, job_id)
+            return require(connection, job_id)
 
         return await self._change(transaction)
 
     async def signal(self, job_id: str, signal: Signal, *, now: float, error: str | None = None) -> Job:
-        """Tell the job something that no event tells. What the state machine ignores changes nothing."""
+        """Tell the job something that no event tells. What the state machine ignores changes nothing.
+
+        A failed job that cannot have reached the provider gives its idempotency key back.
+        """
 
         def transaction(connection: sa.Connection) -> Job:
-            job = _require(connection, job_id)
+            job = require(connection, job_id)
             moved = step(job.status, signal)
             if not isinstance(moved, Moved):
                 return job
@@ -131,19 +157,28 @@ class Jobs:
                 changes["error"] = storable(error)
             if moved.status in FINISHED:
                 changes["completed_at"] = now
-            _update(connection, job_id, changes)
+            if moved.status is JobStatus.FAILED and job.provider_job_id is None and job.sent_at is None:
+                changes["idempotency_key"] = None  # the provider cannot have it: the same key may try again
+            update(connection, job_id, changes)
             if moved.status in FINISHED:
                 notices.jobs_finished(connection, [job_id], now)
             if moved.status is JobStatus.COMPLETED:
                 completion.insert_deliveries(connection, job_id, job.destinations, now, now)
-            return _require(connection, job_id)
+            return require(connection, job_id)
 
         return await self._change(transaction)
+
+    async def tell_doubled(self, job_id: str, other: str, *, cancelled: bool, sure: bool, now: float) -> None:
+        """Replicate has a second job for ``job_id``, of that provider id: it is noted in a row, and told once.
+
+        ``sure``: it is ours; else it is only like ours.
+        """
+        await self._change(lambda connection: _tell_doubled(connection, job_id, other, cancelled, sure, now))
 
     async def set_checked(self, job_id: str, *, now: float, check_after: float | None) -> None:
         """The provider was asked at ``now``; ask again no earlier than ``check_after``."""
         changes = {"checked_at": now, "check_after": check_after}
-        await self._database.write(lambda connection: _update(connection, job_id, changes))
+        await self._database.write(lambda connection: update(connection, job_id, changes))
 
     async def set_progress(self, job_id: str, progress: str | None, *, now: float) -> None:
         """How far the upload is (JSON of ``Progress``); of the training itself, the log tells."""
@@ -158,11 +193,11 @@ class Jobs:
         """Remember that the job is to be cancelled. Raises ``JobNotFound``, ``JobFinished``."""
 
         def transaction(connection: sa.Connection) -> Job:
-            job = _require(connection, job_id)
+            job = require(connection, job_id)
             if job.status in FINISHED:
                 raise JobFinished(f"Job {job_id} is {job.status} already; there is nothing to cancel.")
-            _update(connection, job_id, {"cancel_requested": True, "updated_at": now})
-            return _require(connection, job_id)
+            update(connection, job_id, {"cancel_requested": True, "updated_at": now})
+            return require(connection, job_id)
 
         return await self._change(transaction)
 
@@ -172,57 +207,18 @@ class Jobs:
         return result
 
 
-def job_of(row: AnyRow) -> Job:
-    values: dict[str, Any] = dict(zip(Job.__struct_fields__, row, strict=True))
-    values["status"] = JobStatus(values["status"])
-    return Job(**values)
-
-
-def _require(connection: sa.Connection, job_id: str) -> Job:
-    row = connection.execute(_ONE, {"id": storable(job_id)}).first()
-    if row is None:
-        raise JobNotFound(f"There is no job {job_id!r}. `tunerd jobs` lists them.")
-    return job_of(row)
-
-
-def _update(connection: sa.Connection, job_id: str, changes: dict[str, Any]) -> None:
-    connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(changes))
-
-
-def _insert_intent(connection: sa.Connection, job: NewJob, budget: Budget | None) -> tuple[Job, bool]:
-    key = None if job.idempotency_key is None else storable_key(job.idempotency_key)
-    if key is not None:
-        row = connection.execute(_BY_KEY, {"key": key}).first()
-        if row is not None:
-            return _same_request(job_of(row), job.idempotency_key, job.request_digest), True
-    if budget is not None:
-        budget.ask(read_ledger(connection, budget.since))
-    values: dict[str, Any] = {
-        name: storable(value) if isinstance(value, str) else value
-        for name, value in msgspec.structs.asdict(job).items()
-    }
-    values.update(
-        idempotency_key=key,
-        provider="replicate",
-        submitted=True,
-        status=JobStatus.PENDING.value,
-        updated_at=job.created_at,
-        events=0,
-        logs_chars=0,
-        cancel_requested=False,
-        delivery_generation=0,
-    )
-    connection.execute(jobs.insert(), values)
-    return _require(connection, job.job_id), False
-
-
-def _same_request(earlier: Job, key: str | None, request_digest: str) -> Job:
-    if earlier.request_digest != request_digest:
-        raise IdempotencyConflict(
-            f"The idempotency key {key!r} was used for another request (job {earlier.job_id}). "
-            "Use a new key for a new request."
-        )
-    return earlier
+def _tell_doubled(connection: sa.Connection, job_id: str, other: str, cancelled: bool, sure: bool, now: float) -> None:
+    if sure:
+        text = f"A second job of {job_id}: the answer to its create call was lost, and it was asked for again."
+        noted = connection.execute(BY_ANY_ID, {"id": storable(other)}).first()
+    else:
+        text = f"Replicate runs {other}, which may be this job: if nobody else started it, cancel it there."
+        noted = connection.execute(BY_ANY_ID, {"id": storable(job_id)}).first()
+    if noted is not None:
+        if noted.error is not None and text in noted.error:
+            return
+        update(connection, noted.job_id, {"error": text if noted.error is None else f"{noted.error} {text}"})
+    notices.job_doubled(connection, job_id, other, now, cancelled=cancelled, sure=sure)
 
 
 def _write_cursor(job: Job) -> str:

@@ -14,7 +14,7 @@ from ..errors import DatabaseTooNew, Misconfigured
 from .database import Database, shown
 
 # Every one this program knows, oldest first; a test compares it with migrations/versions.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
 
 _VERSION = sa.text("SELECT version_num FROM alembic_version")
 

@@ -59,6 +59,12 @@ def jobs_finished(connection: sa.Connection, job_ids: Sequence[str], now: float,
             tell(connection, notices.reconcile_found(facts), now, listening)
 
 
+def job_doubled(connection: sa.Connection, job_id: str, other: str, now: float, *, cancelled: bool, sure: bool) -> None:
+    """Replicate has a second job, or one that looks like it."""
+    for row in connection.execute(_JOBS, {"ids": [job_id]}):
+        tell(connection, notices.job_doubled(_job(row), other, cancelled=cancelled, sure=sure), now)
+
+
 def deliveries_ended(connection: sa.Connection, keys: Sequence[Key], now: float) -> None:
     """Those deliveries have just become delivered or failed."""
     for facts, listening in _deliveries(connection, keys):

@@ -30,9 +30,6 @@ _DUE_ENDPOINTS = (
     .where(endpoints.c.enabled.is_(sa.true()), _DUE)
     .distinct()
 )
-_NEXT = sa.select(sa.func.min(notifications.c.next_at)).join(
-    endpoints, sa.and_(endpoints.c.name == notifications.c.endpoint, endpoints.c.enabled.is_(sa.true()))
-)
 _TAKE = (
     sa.select(*(notifications.c[name] for name in ("message_id", "type", "payload", "attempts", "created_at")))
     .where(notifications.c.endpoint == sa.bindparam("of"), _DUE)
@@ -127,11 +124,6 @@ class Notifications:
     async def due_endpoints(self, *, now: float) -> list[str]:
         """Endpoints for which something can be sent."""
         return [row.endpoint for row in await self._database.rows(_DUE_ENDPOINTS, {"now": now})]
-
-    async def next_at(self) -> float | None:
-        """When the next message is due, as far as is known."""
-        row = await self._database.first(_NEXT)
-        return None if row is None else row[0]
 
     async def claim(self, endpoint: str, owner: str, *, now: float, until: float, most: int) -> list[Message]:
         """Take up to ``most`` due messages; nobody else does until then, unless they are released."""

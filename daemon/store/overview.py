@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import sqlalchemy as sa
 
+from ..core.deliveries import GOING_ON
 from ..core.jobs import UNFINISHED, JobStatus
 from .database import Database
 from .schema import deliveries, events, jobs
@@ -18,7 +19,7 @@ _OLDEST = sa.select(
 _DELIVERIES = sa.select(deliveries.c.type, deliveries.c.status, sa.func.count().label("number")).group_by(
     deliveries.c.type, deliveries.c.status
 )
-_DEADLINE = sa.select(sa.func.min(deliveries.c.deadline)).where(deliveries.c.status.in_(["pending", "running"]))
+_DEADLINE = sa.select(sa.func.min(deliveries.c.deadline)).where(deliveries.c.status.in_(GOING_ON))
 _LAST_SEQ = sa.select(sa.func.max(events.c.seq))
 
 

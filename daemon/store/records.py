@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from ..core.deliveries import DeliveryStatus
 from ..core.events import EventKind
 from ..core.jobs import JobStatus
 
@@ -23,6 +24,7 @@ class IncomingEvent(msgspec.Struct, frozen=True):
     verified: bool
     traceparent: str | None = None  # the trace it belongs to
     job_hint: str | None = None  # ?job=… of the request: unsigned, trusted only to bind a job that has no provider id
+    id_sent: str | None = None  # the header's text, where webhook_id is only made from it
     missed: bool = False  # a poll's answer that a webhook should have brought
 
 
@@ -53,7 +55,7 @@ class EventBody(msgspec.Struct, frozen=True):
     """A body exactly as received, with the headers that sign it."""
 
     seq: int
-    webhook_id: str
+    webhook_id: str  # as sent, also where the journal's own is made from it
     timestamp: str | None
     signature: str | None
     body: bytes
@@ -99,6 +101,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     check_after: float | None
     delivery_generation: int
     traceparent: str | None = None
+    cost_limit_warning: str | None = None
+    usd_per_second: float | None = None
+    sent_at: float | None = None
+    sends: int | None = None
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +126,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     claimed_by: str | None = None  # the process that writes it down works on it
     claimed_until: float | None = None
     traceparent: str | None = None
+    usd_per_second: float | None = None  # what the hardware costs now
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +136,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     destination: str
     type: str
     generation: int
-    status: Literal["pending", "running", "delivered", "failed"]
+    status: DeliveryStatus
     url: str | None
     attempts: int
     error: str | None
@@ -139,6 +146,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     fetched_at: float | None
     expiring_at: float | None
     updated_at: float
+    delivered_before: str | None
 
 
 class Artifact(msgspec.Struct, frozen=True):

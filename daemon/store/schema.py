@@ -38,6 +38,7 @@ events = sa.Table(
     sa.Column("body_crc32", sa.BigInteger, nullable=False),  # of the whole body: `events verify`
     sa.Column("traceparent", sa.Text),  # W3C Trace Context: the span that took it in, else the sender's
     sa.Column("pruned_at", sa.Double),  # the body was thrown away then (care/prune.py); null: it is here
+    sa.Column("webhook_id_sent", sa.LargeBinary),  # the header's bytes, where they are too long or too odd for a key
     sa.Index("events_job_seq", "job_id", "seq"),
     sqlite_autoincrement=True,  # a sequence number is never used again, whatever is pruned
 )
@@ -75,7 +76,7 @@ jobs = sa.Table(
     sa.Column("last_seq", sa.BigInteger),  # the job's newest event: the next body's base
     sa.Column("logs_seq", sa.BigInteger),  # the event with the longest log: where the log is read from
     # Submit's outbox:
-    sa.Column("idempotency_key", sa.Text, unique=True),
+    sa.Column("idempotency_key", sa.Text, unique=True),  # with the intent; null again where it failed and went nowhere
     sa.Column("request_digest", sa.Text),  # of the submitted body: same key, another body is a conflict
     sa.Column("request", sa.Text),  # JSON: what is to be sent to the provider, secrets excluded; with the intent
     sa.Column("destinations", sa.Text),  # JSON list of names; null: every configured one
@@ -83,11 +84,19 @@ jobs = sa.Table(
     # Reconciliation:
     sa.Column("checked_at", sa.Double),  # last answered poll
     sa.Column("check_after", sa.Double),  # backoff after a 404 or an error
-    sa.Column("delivery_generation", sa.Integer, nullable=False),  # +1 with each redeliver
+    sa.Column(
+        "delivery_generation", sa.Integer, nullable=False
+    ),  # +1 with each redeliver, or an output that comes late
     # Which daemon works on the intent (`claims.py`); with the intent, renewed while it is being sent:
     sa.Column("claimed_by", sa.Text),
     sa.Column("claimed_until", sa.Double),
     sa.Column("traceparent", sa.Text),  # the submit's, else that of the event that completed it: its delivery goes on
+    sa.Column("cost_limit_warning", sa.Text),  # what a limit that only warns said, with the intent
+    sa.Column("usd_per_second", sa.Double),  # the hardware's price at submit; null: unknown, or not submitted here
+    # With each create call, before it goes out, and taken back where that certainly had no effect: null, Replicate
+    # cannot have it; more than once, it may have it twice.
+    sa.Column("sent_at", sa.Double),
+    sa.Column("sends", sa.Integer),
     sa.Index("jobs_created", "created_at", "job_id"),
     sa.Index("jobs_status", "status"),
     sa.Index("jobs_completed", "completed_at"),  # what was spent since a day began
@@ -111,6 +120,7 @@ deliveries = sa.Table(
     sa.Column("updated_at", sa.Double, nullable=False),
     sa.Column("fetched_at", sa.Double),  # every file is staged: what expires at the provider is lost no more
     sa.Column("expiring_at", sa.Double),  # the alert before the deadline was raised; once in a generation
+    sa.Column("delivered_before", sa.Text),  # "URL at TIME", where an earlier generation was delivered
     sa.Index("deliveries_status", "status"),
 )
 

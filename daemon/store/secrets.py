@@ -11,11 +11,12 @@ import contextlib
 import os
 import secrets as randomness
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from ..errors import Misconfigured, NotReady
+from ..files import sync_directory
 from .database import Database
 from .schema import secrets
 
@@ -68,13 +69,24 @@ class Secrets:
         return await self.get(destination_secret(destination, option))
 
     async def put(self, name: str, value: str, *, now: float) -> None:
-        row = {"name": name, "ciphertext": self._load(create=True).encrypt(value.encode()), "updated_at": now}
+        row = self.seal(name, value, now=now)
 
         def transaction(connection: sa.Connection) -> None:
             connection.execute(secrets.delete().where(secrets.c.name == name))
             connection.execute(secrets.insert(), row)
 
         await self._database.write(transaction)
+
+    def seal(self, name: str, value: str, *, now: float) -> dict[str, Any]:
+        """The row of a secret, for a transaction that writes more than this."""
+        return {"name": name, "ciphertext": self._load(create=True).encrypt(value.encode()), "updated_at": now}
+
+    async def names(self, prefix: str, *, before: float) -> list[str]:
+        """The names that begin so, of secrets that were stored before that unix time."""
+        wanted = sa.select(secrets.c.name).where(
+            secrets.c.name.startswith(prefix, autoescape=True), secrets.c.updated_at < before
+        )
+        return [row.name for row in await self._database.rows(wanted)]
 
     async def delete(self, name: str) -> bool:
         """``False``: none was stored."""
@@ -111,16 +123,8 @@ def read_key(path: Path, *, create: bool) -> bytes:
             os.link(draft, path)
     finally:
         draft.unlink()
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     return path.read_bytes()
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _cipher(keys: bytes, source: str) -> MultiFernet:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from .compiled import fetch
+
 
 def reserve_sequence(connection: sa.Connection, count: int) -> int:
     """The first of ``count`` sequence numbers, greater than any used before. Within a writing transaction only."""
     if connection.dialect.name == "sqlite":
-        last = connection.execute(_SQLITE_LAST).scalar()
-        return int(last or 0) + 1
+        last = fetch(connection, _SQLITE_LAST.text)
+        return int(last[0][0] or 0) + 1 if last else 1
     return int(connection.execute(_POSTGRES_RESERVE, {"count": count}).scalar_one()) - count + 1
 
 

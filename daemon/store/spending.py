@@ -43,17 +43,19 @@ _LEDGER = sa.union_all(
         sa.cast(sa.null(), sa.Text).label("job_id"),
         jobs.c.submitted,
         jobs.c.hardware,
+        jobs.c.usd_per_second,
         sa.func.sum(_BILLED).label("billed"),
         sa.func.sum(_SECONDS).label("seconds"),
         sa.cast(sa.null(), sa.Double).label("started_at"),
         sa.cast(sa.null(), sa.Text).label("cost_estimate"),
     )
     .where(jobs.c.status.not_in(_GOING_ON), _ENDED_SINCE)  # "in" the finished: SQLite would walk through all of them
-    .group_by(jobs.c.submitted, jobs.c.hardware),
+    .group_by(jobs.c.submitted, jobs.c.hardware, jobs.c.usd_per_second),
     sa.select(
         jobs.c.job_id,
         jobs.c.submitted,
         jobs.c.hardware,
+        jobs.c.usd_per_second,
         sa.cast(sa.null(), sa.Double),
         sa.cast(sa.null(), sa.Double),
         jobs.c.started_at,
@@ -61,7 +63,7 @@ _LEDGER = sa.union_all(
     ).where(jobs.c.status.in_(_GOING_ON)),
 )
 _PAST = (
-    sa.select(jobs.c.cost_usd, jobs.c.request)
+    sa.select(jobs.c.cost_usd, jobs.c.request, jobs.c.usd_per_second)
     .where(jobs.c.status == JobStatus.COMPLETED.value, jobs.c.cost_usd > 0)
     .order_by(jobs.c.completed_at.desc())
     .limit(HISTORY_ROWS)
@@ -82,7 +84,7 @@ class Spending:
         """What completed jobs of that model (of that version, where the model is not known) cost, newest first."""
         same = jobs.c.version == version if model is None else jobs.c.model == model
         rows = await self._database.rows(_PAST.where(same, jobs.c.hardware == hardware))
-        return [Past(row.cost_usd, work_of(_input(row.request))) for row in rows]
+        return [Past(row.cost_usd, work_of(_input(row.request)), row.usd_per_second) for row in rows]
 
 
 def read_ledger(connection: sa.Connection, since: float) -> Ledger:
@@ -97,10 +99,18 @@ def _ledger(rows: Iterable[AnyRow]) -> Ledger:
     for row in rows:
         if row.job_id is None:
             billed.append(row.billed or 0.0)
-            untold.append(Untold(row.hardware, row.seconds or 0.0))
+            untold.append(Untold(row.hardware, row.seconds or 0.0, row.usd_per_second))
         else:
-            expected = _expected(row.cost_estimate)
-            unfinished.append(Unfinished(row.job_id, bool(row.submitted), row.hardware, row.started_at, expected))
+            unfinished.append(
+                Unfinished(
+                    job_id=row.job_id,
+                    submitted=bool(row.submitted),
+                    hardware=row.hardware,
+                    started_at=row.started_at,
+                    expected_usd=_expected(row.cost_estimate),
+                    usd_per_second=row.usd_per_second,
+                )
+            )
     return Ledger(math.fsum(billed), untold, unfinished)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 
 from ..errors import Misconfigured, NotReady
 from ..metrics import Metrics
+from . import lock
 from .arrivals import Arrivals
 from .care.housekeeping import Housekeeper
 from .care.prune import PruneClass
@@ -23,14 +23,15 @@ from .deliveries import Deliveries
 from .job_search import JobSearches
 from .jobs import Jobs
 from .journal import Journal
-from .lock import embedded_lock
 from .migrate import migrate
 from .notifications import RELEASE_ALL as RELEASE_NOTIFICATIONS
 from .notifications import Notifications
 from .overview import Overview, read_overview
+from .private import make_file, make_private
 from .secrets import Secrets
 from .sessions import Sessions
 from .settings import StoredSettings
+from .sole import Sole
 from .spending import Spending
 from .timeline import Timeline
 from .wakeups import Wakeups
@@ -58,6 +59,7 @@ class Store:
         self.spending = Spending(database)
         self.sessions = Sessions(database)
         self.settings = StoredSettings(database)
+        self.sole = Sole(database, data_dir)
         self.secrets = Secrets(database, data_dir, secret_key)
 
     def housekeeper(self, keep: Mapping[PruneClass, float], now: Callable[[], float]) -> Housekeeper:
@@ -76,7 +78,7 @@ class Store:
         ``NotReady`` (the database server does not answer).
         """
         where = database_url(url, data_dir)
-        _make_directory(data_dir)
+        make_private(data_dir)
         async with contextlib.AsyncExitStack() as stack:
             if where.drivername == "sqlite":
                 _lock_embedded(stack, where, data_dir)
@@ -86,7 +88,9 @@ class Store:
                 await database.write(_release_all)
             journal = await stack.enter_async_context(Journal.open(database, Wakeups(), metrics or Metrics()))
             await stack.enter_async_context(checkpoints(database))
-            yield cls(database, journal, data_dir, secret_key)
+            store = cls(database, journal, data_dir, secret_key)
+            stack.callback(store.sole.close)
+            yield store
 
     @property
     def kind(self) -> str:
@@ -115,6 +119,13 @@ class Store:
         await asyncio.Event().wait()  # stopping in good order is no failure; whoever waits is being cancelled
 
 
+def refuse_held(url: str | None, data_dir: Path) -> None:
+    """Raise ``DatabaseInUse``, naming the process, where another one has this embedded database open."""
+    where = database_url(url, data_dir)
+    if where.drivername == "sqlite":
+        lock.refuse_held(Path(str(where.database)), data_dir, shown(where))
+
+
 def _release_all(connection: sa.Connection) -> None:
     for statement in (RELEASE_ALL, RELEASE_NOTIFICATIONS):
         connection.execute(statement)
@@ -127,18 +138,8 @@ def _reason(task: asyncio.Task[None]) -> BaseException | None:
 def _lock_embedded(stack: contextlib.AsyncExitStack, url: sa.URL, data_dir: Path) -> None:
     """One daemon for a data directory, and for a database file wherever it is."""
     database = Path(str(url.database))
-    stack.enter_context(embedded_lock(database, data_dir, shown(url)))
+    stack.enter_context(lock.embedded_lock(database, data_dir, shown(url)))
     try:
-        # SQLite would make it readable for everyone; its -wal and -shm files take this file's mode over.
-        os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        make_file(database)
     except OSError as problem:
         raise Misconfigured(f"{database}: the database cannot be opened: {problem.strerror}.") from None
-
-
-def _make_directory(data_dir: Path) -> None:
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as problem:
-        raise Misconfigured(
-            f"{data_dir}: the data directory cannot be made: {problem.strerror}. Make it, or set TUNERD_DATA_DIR."
-        ) from None

@@ -31,3 +31,8 @@ def storable_key(text: str) -> str:
 
 def storable_or_none(text: str | None) -> str | None:
     return None if text is None else storable(text)
+
+
+def id_as_sent(key: str, sent: bytes | None) -> str:
+    """The text of a ``webhook-id`` header: the event's key, unless that is only made from it."""
+    return key if sent is None else sent.decode("utf-8", "surrogateescape")

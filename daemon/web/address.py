@@ -6,11 +6,13 @@ from functools import lru_cache
 
 import msgspec
 from aiohttp import web
-from multidict import istr
+from multidict import CIMultiDictProxy, istr
 
 from .. import keys
 from ..core.addresses import Address, AddressSet, Malformed, client_address, parse_address
 from ..errors import ForwardedInvalid
+
+Headers = CIMultiDictProxy[str]
 
 _REMEMBERED = 1024  # connections' peers and headers; senders are few, and each sends often
 _FORWARDED_FOR = istr("X-Forwarded-For")
@@ -39,9 +41,13 @@ class Clients:
         address = parse_address(peer) if peer else None
         return peer is None or (address is not None and address in self._trusted)
 
+    def find(self, peer: str | None, headers: Headers) -> Client | Malformed:
+        """The client behind ``peer``; or what a trusted proxy's ``X-Forwarded-For`` says and nobody can read."""
+        return self._find(peer, tuple(headers.getall(_FORWARDED_FOR, ())))
+
     def of(self, request: web.BaseRequest) -> Client:
         """Raises ``ForwardedInvalid`` where a trusted proxy's ``X-Forwarded-For`` cannot be read."""
-        found = self._find(peer_of(request), tuple(request.headers.getall(_FORWARDED_FOR, ())))
+        found = self.find(peer_of(request), request.headers)
         if isinstance(found, Malformed):
             raise ForwardedInvalid(
                 f"X-Forwarded-For holds {found.entry[:80]!r}, which is no address. The proxy in front of tunerd must "
@@ -67,8 +73,12 @@ class Clients:
 
 def peer_of(request: web.BaseRequest) -> str | None:
     """The other end's address as text; ``None`` for a unix socket."""
-    name = request.protocol.peername
-    return name[0] if isinstance(name, tuple) else None
+    return named(request.protocol.peername)
+
+
+def named(peername: object) -> str | None:
+    """A connection's ``peername`` as ``peer_of`` gives it."""
+    return peername[0] if isinstance(peername, tuple) else None
 
 
 CLIENTS: web.AppKey[Clients] = web.AppKey("clients")

@@ -43,8 +43,8 @@ def require_admin(request: web.Request) -> None:
         return
     if token is None:
         raise Unauthorized(
-            "From anywhere but this machine an admin token is needed, and none is configured: "
-            "set TUNERD_ADMIN_TOKEN and send it as 'Authorization: Bearer …'."
+            "From anywhere but this machine, and over a unix socket or through a proxy, an admin token is needed, "
+            "and none is configured: set TUNERD_ADMIN_TOKEN and send it as 'Authorization: Bearer …'."
         )
     raise Unauthorized("Send the configured TUNERD_ADMIN_TOKEN as 'Authorization: Bearer …'.")
 

@@ -8,12 +8,13 @@ from typing import Literal
 import msgspec
 
 from ..config import Settings
+from ..core.deliveries import DeliveryStatus
 from ..core.periods import period_start
 from ..core.spend import is_reached, limit_state
+from ..core.times import rfc3339
 from ..store.effective import EffectiveSettings
 from ..store.records import Delivery
 from ..store.store import Store
-from .render import rfc3339
 
 MOST = 100  # of one kind that are listed; all are counted
 
@@ -66,7 +67,7 @@ async def current_alerts(store: Store, effective: EffectiveSettings, settings: S
     counts = await store.dead_letters.counts()
     for destination in await store.settings.destinations():
         if destination.paused:
-            waiting = counts.get(destination.name, {}).get("pending", 0)
+            waiting = counts.get(destination.name, {}).get(DeliveryStatus.PENDING, 0)
             said = f"The destination {destination.name} is paused; waiting there: {waiting}. "
             said += f"tunerd destinations resume {destination.name} lets it go on."
             alert = Alert(AlertKind.DESTINATION_PAUSED, "info", said, destination=destination.name)

@@ -41,18 +41,22 @@ class Allowlist:
         self._applies = False
         self._logged: set[str] = set()  # addresses that log-only told about; bounded by what is remembered of them
 
+    def lists(self, client: Client) -> bool:
+        """Whether the client may come in, with nothing to be said about it."""
+        mode, listed = self._effective.webhook_ip_mode, self._effective.webhook_allowed_ips
+        if self._made_of != (mode, listed, self.feed.state.ranges):
+            self._remake(mode, listed)
+        return not self._applies or (client.address is not None and client.address in self._allowed)
+
     def admit(self, client: Client) -> None:
         """Raise ``IpNotAllowed``, or ``NotReady`` while the ranges to judge by are not known."""
-        mode, listed = self._effective.webhook_ip_mode, self._effective.webhook_allowed_ips
-        state = self.feed.state
-        if self._made_of != (mode, listed, state.ranges):
-            self._remake(mode, listed)
-        if not self._applies or (client.address is not None and client.address in self._allowed):
+        if self.lists(client):
             return
+        mode = self._effective.webhook_ip_mode
         if mode == "log-only":
             self._tell(client.text)
             return
-        if mode == "enforce" and state.ranges is None:
+        if mode == "enforce" and self.feed.state.ranges is None:
             raise NotReady("The cloud's address ranges are not known yet. Send it again.", retry_after=_RETRY_SECONDS)
         self._rejected.note(client.text, self._clock(), WEBHOOK_PATH)
         where = "webhook_allowed_ips" if mode == "off" else "webhook_allowed_ips or the cloud's ranges"

@@ -29,6 +29,7 @@ from .answers import API_BODY_BYTES
 from .api import (
     alerts,
     allowlist,
+    configs,
     costs,
     deliveries,
     diagnosis,
@@ -84,6 +85,7 @@ def endpoints() -> tuple[Endpoint, ...]:
         jobs,
         deliveries,
         alerts,
+        configs,
         notifications,
         submit,
         uploads,
@@ -134,20 +136,21 @@ def make_app(parts: WebParts) -> web.Application:
     app[keys.DRAINING] = asyncio.Event()
     app[keys.CLOSING] = asyncio.Event()
     app[keys.STREAMS] = set()
-    middleware.set_up(app)
+    routes = endpoints()
+    middleware.set_up(app, routes)
     receiver.set_up(app)
     logs.set_up(app)
     pictures.set_up(app)
     diagnosis.set_up(app)
     uploads.set_up(app)
     pages.set_up(app)
-    routes = endpoints()
     app[openapi.DOCUMENT] = openapi.Document(routes, publishing.schemas(parts.destination_types))
     for endpoint in routes:
+        route = endpoint.route or endpoint.path
         if endpoint.method == "GET":
-            app.router.add_get(endpoint.path, endpoint.handler)  # answers HEAD too
+            app.router.add_get(route, endpoint.handler)  # answers HEAD too
         else:
-            app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
+            app.router.add_route(endpoint.method, route, endpoint.handler)
     app.on_shutdown.append(end_streams)
     return app
 

@@ -61,7 +61,7 @@ class DeadlineHandler(RequestHandler):
         super().data_received(data)
         if self._request_count != self._heads:
             self._heads = self._request_count
-            body = self._messages[-1][1] if self._messages else None
+            body = self._arriving()
             if body is None or body.is_eof():
                 self._body, self._limit = None, 0.0
             else:
@@ -72,6 +72,10 @@ class DeadlineHandler(RequestHandler):
                 self._body, self._limit = None, 0.0
         elif data and not self._limit and not self._upgraded:
             self._watch(self._headers_limit)  # a request's first bytes, and not yet all of its headers
+
+    def _arriving(self) -> StreamReader | None:
+        """The body of the last request, of which all or a part has arrived."""
+        return self._messages[-1][1] if self._messages else None
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         # Called with every body that is read. Where nothing was paused aiohttp would run its parser on nothing.
@@ -149,7 +153,7 @@ class DeadlineHandler(RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        if getattr(self._manager, "leaving", False):
+        if self._close or getattr(self._manager, "leaving", False):
             resp.force_close()
         if isinstance(resp, web.HTTPException) and resp.status >= web.HTTPBadRequest.status_code:
             resp = problem(from_http(resp, request.path))  # an Expect header that nobody meets

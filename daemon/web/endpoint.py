@@ -34,6 +34,7 @@ class Param:
     description: str
     schema: Mapping[str, Any]
     where: Literal["query", "header"] = "query"
+    required: bool = False
 
 
 @dataclass(frozen=True, eq=False)  # each is itself
@@ -56,6 +57,7 @@ class Endpoint:
     errors: tuple[type[TunerdError], ...] = ()
     description: str = ""
     public: bool = False  # answered without being the admin
+    route: str | None = None  # the router's pattern, where ``path`` would take a sibling's path as well
 
     @property
     def tag(self) -> str:

@@ -10,14 +10,18 @@ import structlog
 from aiohttp import web
 
 from .. import keys
-from ..errors import TunerdError
+from ..connecting import FAULT
+from ..errors import NotReady, TunerdError
 from .answers import json_answer
 from .endpoint import Answer, Endpoint
+from .problem import CONTENT_TYPE, problem
 
 # Returns when all is well (with a word about it, or None); raises TunerdError with the reason.
 Check = Callable[[], Awaitable[str | None]]
 
 CHECK_SECONDS = 2.0  # a prober waits 5 s or so for all of them; they run side by side
+
+RETRY_SECONDS = 5
 
 log = structlog.get_logger()
 
@@ -30,6 +34,18 @@ class Checked(msgspec.Struct):
 
 
 class Readiness(msgspec.Struct):
+    ready: bool
+    checks: dict[str, Checked]
+
+
+class Unready(msgspec.Struct):
+    """A problem that names each check as well."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
     ready: bool
     checks: dict[str, Checked]
 
@@ -47,22 +63,23 @@ async def readyz(request: web.Request) -> web.Response:
     results = dict(zip(checks, await asyncio.gather(*(_run(*named) for named in checks.items())), strict=True))
     draining = request.app[keys.DRAINING].is_set()
     results["draining"] = Checked(not draining, "The daemon is stopping." if draining else None)
-    ready = all(result.ok for result in results.values())
-    headers = {} if ready else {"Retry-After": "5"}
-    return json_answer(Readiness(ready, results), status=200 if ready else 503, headers=headers)
+    failed = [f"{name}: {result.detail}" for name, result in results.items() if not result.ok]
+    if failed:
+        return problem(NotReady("; ".join(failed), retry_after=RETRY_SECONDS, ready=False, checks=results))
+    return json_answer(Readiness(True, results))
 
 
 async def _run(name: str, check: Check) -> Checked:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             return Checked(True, await check())
-    except TunerdError as problem:
-        return Checked(False, problem.detail)
+    except TunerdError as reason:
+        return Checked(False, reason.detail)
     except TimeoutError:
         return Checked(False, f"No answer within {CHECK_SECONDS:g} s.")
-    except Exception as problem:  # whatever it is, the prober gets an answer, and no text that might hold a secret
-        log.warning("readiness check failed", check=name, exc_info=problem)
-        return Checked(False, f"{type(problem).__name__}; the daemon's log says more.")
+    except Exception as reason:  # whatever it is, the prober gets an answer, and no text that might hold a secret
+        log.warning("readiness check failed", check=name, exc_info=reason)
+        return Checked(False, f"{FAULT[0].upper()}{FAULT[1:]}.")
 
 
 ENDPOINTS = (
@@ -72,7 +89,7 @@ ENDPOINTS = (
         "/readyz",
         readyz,
         "Whether events can be taken, with each check named",
-        {200: Answer("Ready", Readiness), 503: Answer("Not ready", Readiness, headers={"Retry-After": "Seconds"})},
+        {200: Answer("Ready", Readiness), 503: Answer("Not ready", Unready, content=CONTENT_TYPE)},
         public=True,
     ),
 )

@@ -18,4 +18,6 @@ async def find_job(request: web.Request, key: str | None = None) -> Job:
         job = await request.app[keys.STORE].jobs.get(key)
         if job is not None:
             return job
-    raise JobNotFound("No job has this id. GET /api/cloud/jobs lists them; a provider's id is good too.")
+    raise JobNotFound(
+        "No job has this id, ours or the provider's. It may be pruned; GET /api/cloud/jobs lists those there are."
+    )

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from aiohttp import web
 
 from .. import keys
+from ..core.deliveries import DeliveryStatus
 from ..errors import NotFound
 from ..store.records import Delivery, Job
 
@@ -25,7 +26,7 @@ async def local_folder(request: web.Request, job: Job) -> Path | None:
 
 def folder_of(delivery: Delivery) -> Path | None:
     """Where a delivery to the disk has put its files; ``None`` for another kind, and before it is delivered."""
-    if delivery.type != "local" or delivery.status != "delivered" or delivery.url is None:
+    if delivery.type != "local" or delivery.status != DeliveryStatus.DELIVERED or delivery.url is None:
         return None
     parts = urlsplit(delivery.url)
     return Path(unquote(parts.path)) if parts.scheme == "file" and not parts.netloc else None

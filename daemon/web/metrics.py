@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Collection, Iterator
 
 import structlog
 from aiohttp import web
@@ -14,18 +12,19 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from .. import keys
+from ..core.deliveries import DeliveryStatus
 from ..core.jobs import JobStatus
 from ..core.periods import PERIODS, period_start
 from ..core.spend import LimitState, limit_state, spent_usd
 from ..errors import NotReady
-from ..metrics import DESTINATION_TYPES
+from ..files import space
 from ..store.overview import Overview
 from .alerts import AlertKind, current_alerts
 from .endpoint import Answer, Endpoint
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 READ_SECONDS = 5.0  # Prometheus gives up after 10: what the process itself knows is told though the disk hangs
-DELIVERY_STATUSES = ("pending", "running", "delivered", "failed")
+DELIVERY_STATUSES = tuple(status.value for status in DeliveryStatus)
 
 log = structlog.get_logger()
 
@@ -33,8 +32,9 @@ log = structlog.get_logger()
 class Snapshot(Collector):
     """What was found for one scrape; a figure that is not known is left out rather than told as 0."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, destinations: Collection[str]) -> None:
         self.now = now
+        self.destinations = destinations  # the types there are
         self.streams = 0
         self.overview: Overview | None = None
         self.spent: dict[str, float] = {}  # USD by period
@@ -48,7 +48,7 @@ class Snapshot(Collector):
         yield from self._disk_figures()
         if self.overview is not None:
             yield from _job_figures(self.overview, self.now)
-            yield from _delivery_figures(self.overview, self.now)
+            yield from _delivery_figures(self.overview, self.destinations, self.now)
         alerts = GaugeMetricFamily("tunerd_alerts", "What needs attention, as GET /api/cloud/alerts.", labels=["kind"])
         for kind, count in self.alerts.items():
             alerts.add_metric([kind.value], count)
@@ -109,11 +109,11 @@ def _job_figures(found: Overview, now: float) -> Iterator[GaugeMetricFamily]:
     yield _gauge("tunerd_database_size_bytes", "What the database takes on its disk.", found.database_bytes)
 
 
-def _delivery_figures(found: Overview, now: float) -> Iterator[GaugeMetricFamily]:
+def _delivery_figures(found: Overview, types: Collection[str], now: float) -> Iterator[GaugeMetricFamily]:
     family = GaugeMetricFamily(
         "tunerd_deliveries", "Deliveries by destination type and status.", labels=["type", "status"]
     )
-    for kind in (*DESTINATION_TYPES, *sorted({kind for kind, _ in found.deliveries} - set(DESTINATION_TYPES))):
+    for kind in sorted({*types, *(kind for kind, _ in found.deliveries)}):
         for status in DELIVERY_STATUSES:
             family.add_metric([kind, status], found.deliveries.get((kind, status), 0))
     yield family
@@ -131,7 +131,8 @@ def _age(since: float | None, now: float) -> float:
 
 async def get_metrics(request: web.Request) -> web.Response:
     app = request.app
-    snapshot = Snapshot(app[keys.CLOCK]())
+    types = app[keys.DESTINATION_TYPES]
+    snapshot = Snapshot(app[keys.CLOCK](), types)
     snapshot.streams = len(app[keys.STREAMS])
     for read in (_read_disks, _read_store):
         try:
@@ -146,13 +147,7 @@ async def get_metrics(request: web.Request) -> web.Response:
 async def _read_disks(app: web.Application, snapshot: Snapshot) -> None:
     settings = app[keys.SETTINGS]
     for folder, path in (("data", settings.data_dir), ("output", settings.output_dir)):
-        snapshot.disks[folder] = await asyncio.to_thread(_disk, path)
-
-
-def _disk(path: Path) -> tuple[int, int]:
-    there = next(folder for folder in (path, *path.parents) if folder.exists())
-    usage = shutil.disk_usage(there)
-    return usage.free, usage.total
+        snapshot.disks[folder] = await asyncio.to_thread(space, path)
 
 
 async def _read_store(app: web.Application, snapshot: Snapshot) -> None:
@@ -162,7 +157,7 @@ async def _read_store(app: web.Application, snapshot: Snapshot) -> None:
     snapshot.alerts = found.counts
     for period in PERIODS:
         ledger = await store.spending.ledger(since=period_start(snapshot.now, period, limit.zone))
-        snapshot.spent[period] = spent_usd(ledger, limit.assumed_hardware)
+        snapshot.spent[period] = spent_usd(ledger, limit)
         if period == limit.period:
             snapshot.limit = limit_state(ledger, limit, snapshot.now)
 

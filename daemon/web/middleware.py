@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 import structlog
@@ -11,16 +12,18 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from .. import keys
 from ..errors import InvalidRequest, TunerdError, Unauthorized
-from ..parsing import WEBHOOK_PATH
 from . import address, allowlist, request_id, sessions
 from .address import CLIENTS, Clients, peer_of
 from .admin import require_admin
-from .problem import SECURITY_HEADERS, from_http, internal_error, problem
+from .endpoint import Endpoint
+from .pages.trouble import refusal
+from .problem import SECURITY_HEADERS, from_http, internal_error
 from .refusals import REFUSALS, RefusalLog
 from .rejected import REJECTED, RejectedAddresses
 
-# Answered to anybody. The receiver and the login have checks of their own; static files are what everybody can install.
-PUBLIC = frozenset({WEBHOOK_PATH, "/healthz", "/readyz", "/login", "/static/{digest}/{folder}/{name}"})
+# Paths that are answered to anybody: those whose endpoints all say so. The receiver and the login have checks of their
+# own; static files are what everybody can install.
+PUBLIC = web.AppKey("PUBLIC", frozenset[str])
 # Where nothing is served, anybody may learn so: a sender whose URL has a typing error is to see 404 and not 401.
 _PUBLIC_PREFIX = "/api/webhooks"
 
@@ -70,7 +73,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.writer.output_size:
         # The answer's head is out already: a second answer behind it would be read as its body.
         raise ConnectionResetError("The answer failed half-way.")
-    return problem(error)
+    return await refusal(request, error)
 
 
 async def _as_admin(handler: Handler, request: web.Request) -> web.StreamResponse:
@@ -100,8 +103,9 @@ async def secure(_request: web.Request, response: web.StreamResponse) -> None:
         headers.setdefault(name, value)
 
 
-def set_up(app: web.Application) -> None:
-    """Call it when the application has its settings."""
+def set_up(app: web.Application, endpoints: Iterable[Endpoint]) -> None:
+    """Call it when the application has its settings. All of ``endpoints`` but the public ones need the admin."""
+    app[PUBLIC] = public_paths(endpoints)
     address.set_up(app)
     sessions.set_up(app)
     app[REFUSALS] = RefusalLog()
@@ -110,9 +114,17 @@ def set_up(app: web.Application) -> None:
     app.on_response_prepare.append(secure)
 
 
+def public_paths(endpoints: Iterable[Endpoint]) -> frozenset[str]:
+    """The paths that need no admin: one endpoint that does closes its path."""
+    is_public: dict[str, bool] = {}
+    for endpoint in endpoints:
+        is_public[endpoint.path] = endpoint.public and is_public.get(endpoint.path, True)
+    return frozenset(path for path, public in is_public.items() if public)
+
+
 def _is_public(request: web.Request) -> bool:
-    resource = request.match_info.route.resource
+    public, resource = request.app[PUBLIC], request.match_info.route.resource
     if resource is not None:
-        return resource.canonical in PUBLIC
+        return resource.canonical in public
     # No such path, or no such method there.
-    return request.path in PUBLIC or request.path.startswith(_PUBLIC_PREFIX)
+    return request.path in public or request.path.startswith(_PUBLIC_PREFIX)

@@ -170,7 +170,7 @@ def _param(param: Param) -> Json:
     return {
         "name": param.name,
         "in": param.where,
-        "required": False,
+        "required": param.required,
         "description": param.description,
         "schema": dict(param.schema),
     }
@@ -182,7 +182,7 @@ def _responses(endpoint: Endpoint, known: Mapping[str, Json]) -> Json:
         codes = sorted({error.code for error in errors})
         schema = {"allOf": [known[_key(Problem)], {"properties": {"code": {"enum": codes}}}]}
         answer = found.setdefault(str(status), {"description": ", ".join(codes), "content": {}})
-        answer["content"][PROBLEM] = {"schema": schema}
+        answer["content"].setdefault(PROBLEM, {"schema": schema})
         if status in _ERROR_HEADERS:
             name, says = _ERROR_HEADERS[status]
             answer.setdefault("headers", {})[name] = {"description": says, "schema": {"type": "string"}}

@@ -27,6 +27,7 @@ TAGS: Mapping[str, str] = {
     "receiver": "Where Replicate sends its events",
     "jobs": "Jobs: list, one, its files; cancel and redeliver",
     "submit": "Submit a training or any model, and what it would cost",
+    "configs": "Configurations saved under a name",
     "events": "The journal: every event, byte for byte",
     "stream": "Events as they arrive, as Server-Sent Events",
     "logs": "A job's log, whole or as it grows, and the curves in it",

@@ -13,14 +13,14 @@ from aiohttp import web
 from ..core.proxy_protocol import BadHeader, ProxyHeader, read_header
 from ..errors import ForwardedInvalid
 from .address import CLIENTS
-from .deadlines import DeadlineHandler
+from .connection import Connection
 from .refusals import REFUSALS
 
 # The peer whose proxy does not say who it is. No address, so it is on no list and its forwarding headers count nothing.
 UNKNOWN = "unknown"
 
 
-class ProxiedHandler(DeadlineHandler):
+class ProxiedHandler(Connection):
     """One connection. Its peer is whom the header names. The deadline for headers covers this one too."""
 
     __slots__ = ("_app", "_begun")

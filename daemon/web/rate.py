@@ -34,7 +34,7 @@ class RateLimit:
         if not self._interval:
             return 0.0
         client = _client(address)
-        full_at = max(self._full_at.get(client, now), now) + self._interval
+        full_at = self._full_after(client, now)
         over = full_at - now - self._burst
         if over > _ROUNDING:
             return over
@@ -43,6 +43,20 @@ class RateLimit:
         if len(self._full_at) > self._most_clients:
             self._full_at.popitem(last=False)
         return 0.0
+
+    def is_over(self, address: Address | None, now: float) -> bool:
+        """Whether ``excess`` would refuse one; nothing is counted."""
+        return bool(self._interval) and self._full_after(_client(address), now) - now - self._burst > _ROUNDING
+
+    def give_back(self, address: Address | None) -> None:
+        """One that was counted is counted no more."""
+        client = _client(address)
+        if client in self._full_at:
+            self._full_at[client] -= self._interval
+
+    def _full_after(self, client: int | None, now: float) -> float:
+        """When the bucket of ``client`` is full again if it is used now."""
+        return max(self._full_at.get(client, now), now) + self._interval
 
 
 def _client(address: Address | None) -> int | None:

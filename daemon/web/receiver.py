@@ -10,20 +10,16 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 from aiohttp import web
-from multidict import istr
 
 from .. import keys, tracing
 from ..config import Settings
 from ..core.events import EventKind
-from ..core.prediction import Prediction, parse_prediction
+from ..core.prediction import Prediction
 from ..core.probe import is_probe
-from ..core.signature import LARGE_BYTES, TOLERANCE_SECONDS, Verdict, verify
 from ..errors import (
     IpNotAllowed,
     NotReady,
@@ -38,19 +34,16 @@ from ..store.records import Appended, IncomingEvent
 from .address import CLIENTS, Client
 from .allowlist import ALLOWLIST
 from .endpoint import Answer, Endpoint, Param
-from .incoming import Bodies, Signed, job_hint, journal_id, read_signed
+from .incoming import Bodies, incoming_event, read_job_hint, read_signed
 from .problem import SECURITY_HEADERS
 from .rate import RateLimit
-from .refusals import REFUSALS
+from .refusals import REFUSALS, named
+from .verifying import Verifier
 
-THREADS = 2  # of our own: the default ones may all be waiting for uploads
 _DRAIN_RETRY_SECONDS = 5  # about the time of a restart
-
-T = TypeVar("T")
 
 RECEIVER: web.AppKey[Receiver] = web.AppKey("receiver")
 
-_TRACEPARENT = istr("traceparent")
 _encoder = msgspec.json.Encoder()
 _HEADERS = {"Content-Type": "application/json", **SECURITY_HEADERS}
 
@@ -81,7 +74,7 @@ class Receiver:
         settings = app[keys.SETTINGS]
         self._clients = app[CLIENTS]
         self._effective = app[keys.EFFECTIVE]
-        self._secrets = app[keys.WEBHOOK_SECRETS]
+        self._verifier = Verifier(app[keys.WEBHOOK_SECRETS])
         self._settings = app[keys.STORE].settings
         self._journal = app[keys.STORE].journal
         self._clock = app[keys.CLOCK]
@@ -94,14 +87,13 @@ class Receiver:
         self._accepted = {kind: self._outcomes.labels(kind.value) for kind in EventKind}
         self._duplicate = self._outcomes.labels("duplicate")
         self.limit_to(settings)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
 
     def limit_to(self, settings: Settings) -> None:
         self._rate = RateLimit(settings.webhook_rate_per_second)
         self._bodies = Bodies(settings.max_body_mib)
 
     async def receive(self, request: web.Request) -> web.Response:
-        traceparent = tracing.checked(request.headers.get(_TRACEPARENT))
+        traceparent = tracing.checked(request.headers.get(tracing.HEADER))
         if not tracing.is_on():
             return await self._receive(request, traceparent)
         with tracing.span("webhook receive", parent=traceparent, kind="server") as span:
@@ -125,15 +117,14 @@ class Receiver:
                 appended = await self._journal.append(event, prediction)
         except TunerdError as refused:
             self._outcomes.labels(refused.code).inc()
-            self._refusals.note(refused, path=WEBHOOK_PATH, client=client and client.text)
+            self._refusals.note(refused, path=WEBHOOK_PATH, client=client and client.text, **named(request.headers))
             raise
         except Exception:
             self._outcomes.labels(TunerdError.code).inc()  # internal_error
             raise
-        self._seconds.observe(time.perf_counter() - began)
         if span is not None:
             span.set(seq=appended.seq, event=appended.kind.value, job_id=appended.job_id, duplicate=appended.duplicate)
-        return self._answer(appended)
+        return web.Response(body=self.settle(appended, began), headers=_HEADERS)
 
     async def _probed(self) -> web.Response:
         self._outcomes.labels("probe").inc()
@@ -141,9 +132,11 @@ class Receiver:
         return web.Response(body=_encoder.encode(answer), headers=_HEADERS)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False)
+        self._verifier.close()
 
-    def _answer(self, appended: Appended) -> web.Response:
+    def settle(self, appended: Appended, began: float) -> bytes:
+        """The answer's body for what is on disk now. ``began``: when it came in, in ``time.perf_counter()``."""
+        self._seconds.observe(time.perf_counter() - began)
         if appended.duplicate:
             self._duplicate.inc()
         else:
@@ -151,12 +144,28 @@ class Receiver:
             if appended.kind is EventKind.COMPLETED:
                 self._wake_delivery()
         received = Received("duplicate" if appended.duplicate else "accepted", appended.kind, appended.job_id)
-        return web.Response(body=_encoder.encode(received), headers=_HEADERS)
+        return _encoder.encode(received)
+
+    def excess(self, client: Client) -> float:
+        """Count a request of the client. Not 0: the seconds until one would be let in."""
+        return self._rate.excess(client.address, asyncio.get_running_loop().time())
+
+    def is_over(self, client: Client) -> bool:
+        """Whether one more request of the client would be refused; counts nothing."""
+        return self._rate.is_over(client.address, asyncio.get_running_loop().time())
+
+    def give_back(self, client: Client) -> None:
+        """Take back what ``excess`` counted."""
+        self._rate.give_back(client.address)
+
+    def fits(self, size: int) -> bool:
+        """Whether a body of so many bytes is taken."""
+        return self._bodies.fits(size)
 
     def _admit(self, client: Client) -> None:
         """The IP rule, the rate, and whether anything is taken at all."""
         self._allowlist.admit(client)
-        excess = self._rate.excess(client.address, asyncio.get_running_loop().time())
+        excess = self.excess(client)
         if excess:
             raise RateLimited(
                 "More requests came from this address than webhook_rate_per_second lets in. Send it again later.",
@@ -168,72 +177,19 @@ class Receiver:
     async def _judge(
         self, request: web.Request, body: bytes, client: Client, traceparent: str | None
     ) -> tuple[IncomingEvent, Prediction | None]:
-        signed, now = read_signed(request), self._clock()
+        signed, now = read_signed(request.headers), self._clock()
         required = self._effective.webhook_require_signature
-        if required:
-            prediction = await self._verified(signed, body, now)
-        else:
-            prediction = await self._heavy(len(body), parse_prediction, body)
-        event = IncomingEvent(
-            webhook_id=journal_id(signed, body),
-            timestamp=signed.timestamp,
-            signature=signed.signature,
-            body=body,
+        prediction = await (self._verifier.verified(signed, body, now) if required else self._verifier.unverified(body))
+        event = incoming_event(
+            signed,
+            body,
             received_at=now,
-            source="webhook",
             source_ip=client.text,
             verified=required,
             traceparent=traceparent,
-            job_hint=job_hint(request),
+            job_hint=read_job_hint(request.raw_path, request.rel_url),
         )
         return event, prediction
-
-    async def _verified(self, signed: Signed, body: bytes, now: float) -> Prediction | None:
-        """What the body says, once its signature holds."""
-        if signed.repeated:
-            raise SignatureInvalid(f"{signed.repeated} was sent more than once: which one was signed cannot be known.")
-        if signed.missing:
-            raise _missing(signed.missing)
-        live = await self._secrets.get()
-        verdict, prediction = await self._heavy(len(body), _examine, live, signed, body, now)
-        if verdict is Verdict.INVALID:
-            renewed = await self._secrets.refetch(live)
-            if renewed is not None:
-                verdict, prediction = await self._heavy(len(body), _examine, renewed, signed, body, now)
-        if verdict is Verdict.STALE:
-            raise _stale(signed, now)
-        if verdict is not Verdict.OK:
-            raise SignatureInvalid(
-                "No v1 entry of webhook-signature matches. Is the body passed on unchanged, and is the secret that of "
-                "the account which runs the job? (TUNERD_WEBHOOK_SECRET, or REPLICATE_API_TOKEN to fetch it.)"
-            )
-        return prediction
-
-    async def _heavy(self, size: int, work: Callable[..., T], *arguments: object) -> T:
-        """``work(*arguments)``, off the loop where ``size`` bytes are too many for it."""
-        if size < LARGE_BYTES:
-            return work(*arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-
-
-def _examine(live: tuple[bytes, ...], signed: Signed, body: bytes, now: float) -> tuple[Verdict, Prediction | None]:
-    """Verify and parse in one go: one hop to a thread."""
-    verdict = verify(live, signed.id, signed.timestamp, signed.signature, body, now=now)
-    return verdict, parse_prediction(body) if verdict is Verdict.OK else None
-
-
-def _missing(names: tuple[str, ...]) -> SignatureMissing:
-    return SignatureMissing(
-        f"The endpoint was reached and answers, but the request is not signed: {', '.join(names)} missing. "
-        "Replicate sends all three headers; to try by hand, use 'tunerd trigger'."
-    )
-
-
-def _stale(signed: Signed, now: float) -> TimestampOutOfTolerance:
-    return TimestampOutOfTolerance(
-        f"The signature holds, but webhook-timestamp {str(signed.timestamp)[:30]!r} is not within "
-        f"{TOLERANCE_SECONDS:g} s of this machine's clock ({now:.0f}). If that repeats, set the clock (NTP)."
-    )
 
 
 def settings_changed(app: web.Application) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from aiohttp import web
@@ -11,6 +11,7 @@ from aiohttp import web
 from ..errors import TunerdError
 
 PERIOD_SECONDS = 60.0
+ID_CHARS = 80  # of a webhook-id in a line; anybody can send one of any length. Replicate's have about 30
 LINES_A_PERIOD = 10  # for each error code; the rest of the period is counted and told with the next line
 
 log = structlog.get_logger()
@@ -34,6 +35,14 @@ class RefusalLog:
         if count < LINES_A_PERIOD:
             more = {"not_logged_before": unspoken} if unspoken else {}
             log.warning("request refused", code=error.code, reason=error.detail, **fields, **more)
+
+
+def named(headers: Mapping[str, str]) -> dict[str, str]:
+    """The ``webhook_id`` that a refused request came with, where it has one: as much as a line may hold of it."""
+    given = headers.get("webhook-id")
+    if not given:
+        return {}
+    return {"webhook_id": "".join(char if char.isprintable() else "?" for char in given[:ID_CHARS])}
 
 
 REFUSALS: web.AppKey[RefusalLog] = web.AppKey("refusals")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 
 from ..core.costs import cost_usd
+from ..core.deliveries import DeliveryStatus
 from ..core.events import EventKind
 from ..core.jobs import FINISHED, JobStatus
+from ..core.times import rfc3339
 from ..core.training_log import Progress
 from ..store.records import Artifact, Delivery, EventRow, Job
 
@@ -22,7 +24,7 @@ class DeliveryView(msgspec.Struct):
 
     destination: str
     type: str
-    status: Literal["pending", "running", "delivered", "failed"]
+    status: DeliveryStatus
     url: str | None
     attempts: int
     error: str | None
@@ -78,17 +80,6 @@ class ArtifactView(msgspec.Struct):
     bytes: int
     sha256: str
     source_url: str | None
-
-
-def rfc3339(seconds: float | None) -> str | None:
-    """Unix seconds as ``2026-01-05T10:00:00.000Z``; ``None`` for none, and for what no calendar holds."""
-    if seconds is None:
-        return None
-    try:
-        when = _EPOCH + timedelta(milliseconds=round(seconds * 1000))
-    except (OverflowError, ValueError):
-        return None
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def job_view(job: Job, deliveries: Sequence[Delivery], *, now: float) -> JobView:
@@ -164,7 +155,7 @@ def _duration(job: Job, now: float) -> float | None:
 
 
 def _cost_so_far(job: Job, now: float) -> float | None:
-    return None if job.started_at is None else cost_usd(job.hardware, _span(job.started_at, now))
+    return None if job.started_at is None else cost_usd(job.hardware, _span(job.started_at, now), job.usd_per_second)
 
 
 def _queue(job: Job, now: float) -> float | None:

@@ -10,7 +10,7 @@ from aiohttp import web
 from multidict import istr
 
 from ..logs import REQUEST_ID
-from .address import Clients
+from .address import Clients, Headers, peer_of
 
 HEADER = istr("X-Request-ID")
 _GOOD = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)  # UUIDs, ULIDs, base64: no blanks, no line breaks
@@ -21,13 +21,16 @@ _numbers = itertools.count(1)
 
 def begin(request: web.BaseRequest, clients: Clients) -> str:
     """The request's id, from now on in every line that is logged for it."""
-    given = request.headers.get(HEADER)
-    request_id = given if given is not None and _GOOD.fullmatch(given) and clients.trusts(request) else _new()
+    request_id = choose(peer_of(request), request.headers, clients)
     REQUEST_ID.set(request_id)
     return request_id
 
 
-def _new() -> str:
+def choose(peer: str | None, headers: Headers, clients: Clients) -> str:
+    """The id that a trusted proxy sent, else a new one."""
+    given = headers.get(HEADER)
+    if given is not None and _GOOD.fullmatch(given) and clients.trusts_peer(peer):
+        return given
     return f"{_process}-{next(_numbers):x}"
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from ..parsing import WEBHOOK_PATH
 from .address import CLIENTS
-from .deadlines import BODY_SECONDS, HEADERS_SECONDS, DeadlineHandler
+from .connection import Connection
+from .deadlines import BODY_SECONDS, HEADERS_SECONDS
+from .express import Express
+from .incoming import is_plain_webhook
 from .middleware import guarded
 from .proxied import ProxiedHandler
 from .receiver import RECEIVER
@@ -28,8 +30,8 @@ class Server(web.Server):
 
     leaving = False  # set by ``leave``: every answer is its connection's last
 
-    def __call__(self) -> DeadlineHandler:
-        return DeadlineHandler(self, loop=self._loop, **self._kwargs)
+    def __call__(self) -> Connection:
+        return Connection(self, loop=self._loop, **self._kwargs)
 
 
 class ProxiedSite(web.SockSite):
@@ -51,10 +53,12 @@ class ProxiedSite(web.SockSite):
 class _Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
+        express = Express(self.app) if RECEIVER in self.app else None
         return Server(
             _with_shortcut(self.app, made.request_handler),
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
+            express=express,
             loop=made._loop,  # noqa: SLF001 - aiohttp offers no other place to say which handler a connection gets
             **made._kwargs,  # noqa: SLF001 - as above
         )
@@ -63,21 +67,15 @@ class _Runner(web.AppRunner):
 def _with_shortcut(app: web.Application, handle: _Handle) -> _Handle:
     """``handle``, with webhooks led past the router and the middlewares: it is a fifth of what one costs.
 
-    What the router would have to interpret (another spelling of the path, an ``Expect`` header) goes the long way, to
-    the same receiver.
+    What the router would have to interpret goes the long way, to the same receiver.
     """
     receiver = app.get(RECEIVER)
     if receiver is None:
         return handle
-    clients, with_query = app[CLIENTS], WEBHOOK_PATH + "?"
+    clients = app[CLIENTS]
 
     def shortcut(request: Any) -> Awaitable[web.StreamResponse]:
-        path = request.raw_path
-        if (
-            (path == WEBHOOK_PATH or path.startswith(with_query))
-            and request.method == hdrs.METH_POST
-            and hdrs.EXPECT not in request.headers
-        ):
+        if is_plain_webhook(request.method, request.raw_path, request.headers):
             return guarded(request, receiver.receive, clients)
         return handle(request)
 

@@ -43,8 +43,9 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     cursor = resume_point(request, "after")
     response = web.StreamResponse()
     async with store.journal.subscribe() as subscription:
-        if cursor is None:
-            cursor = await store.journal.last_seq()
+        newest = await store.journal.last_seq()
+        # A point beyond the end is of a journal that was restored from a backup since: its events would never come.
+        cursor = newest if cursor is None else min(cursor, newest)
         async with open_stream(request, response) as stream:
             if request.method == "HEAD":
                 return response

@@ -55,8 +55,10 @@ class Uploads:
         folder = self._existing(upload_id)
         path = folder.joinpath(*_parts(name))
         files, size = self._sizes.get(upload_id) or _measured(folder)
-        if offset == 0:
-            files += 1
+        if offset == 0:  # what is there of the file goes
+            known = path.lstat() if path.is_file() else None
+            files += known is None
+            size -= 0 if known is None else known.st_size
         if files > MOST_FILES or size + len(content) > MOST_BYTES:
             raise BodyTooLarge(f"A folder may have {MOST_FILES} files and {MOST_BYTES >> 20} MiB at most.")
         try:

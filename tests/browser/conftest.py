@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from daemon.sandbox.server import Sandbox
@@ -18,7 +19,8 @@ from tests.e2e.conftest import wired_daemon
 from tests.support.browser import ARTIFACTS, OPTIONS, Watched, watched_page
 from tests.support.daemon import Daemon
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 AXE = ROOT / "node_modules/axe-core/axe.min.js"
 SLOW_RUN = 2  # of the sandbox: a run takes four seconds, long enough to be seen moving
 
@@ -41,9 +43,16 @@ def artifacts() -> Path:
     return ARTIFACTS
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests here share one event loop, because they share a browser."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium, one for the whole run (of a worker): each page gets a context of its own, as a new profile."""
     options = [*OPTIONS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=system_program("chromium"), args=options)
@@ -51,13 +60,13 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def sandbox() -> AsyncIterator[Sandbox]:
     async with Sandbox(host="127.0.0.1", port=0, speed=SLOW_RUN) as running:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def daemon(tmp_path: Path, sandbox: Sandbox) -> AsyncIterator[Daemon]:
     async with wired_daemon(tmp_path, sandbox) as running:
         yield running

@@ -16,7 +16,7 @@ async def test_events_come_are_filtered_and_verified_again(daemon: Daemon, open_
         await watched.goto("/events")
         await expect(page.get_by_text("No events yet")).to_be_visible()
         await page.evaluate("window.loadedOnce = true")
-        job_id = await submit(daemon)
+        job_id = await submit(daemon, run_seconds=1)
         last = page.get_by_role("row").filter(has_text="completed")
         await expect(last).to_be_visible(timeout=30_000)
         assert await page.evaluate("window.loadedOnce")

@@ -37,8 +37,11 @@ async def lived_in(daemon: Daemon) -> dict[str, str]:
     ):
         async with daemon.session.put(daemon.url + path, json=body) as answer:
             assert answer.status == 200, await answer.text()
-    found = {"completed": await submit(daemon, num_outputs=2), "failed": await submit(daemon, fail="oom")}
-    order = {"model": "acme/shapes", "input": {"num_outputs": 1}, "config_name": LONG}
+    found = {
+        "completed": await submit(daemon, num_outputs=2, run_seconds=1),
+        "failed": await submit(daemon, fail="oom", run_seconds=1),
+    }
+    order = {"model": "acme/shapes", "input": {"num_outputs": 1, "run_seconds": 1}, "config_name": LONG}
     found["named"] = str((await daemon.post("/api/cloud/jobs/submit", order, status=201))["job_id"])
     for job_id in found.values():
         await daemon.finished(job_id, delivered=False)  # one destination is tried again and again
@@ -54,12 +57,13 @@ def paths(jobs: dict[str, str]) -> list[str]:
     return ["/", *shown, compared, "/submit", *publishing, "/events", *settings, "/health"]
 
 
+@pytest.mark.timeout(400)  # fourteen pages, each judged twice
 @pytest.mark.parametrize("screen", SCREENS)
 async def test_every_page(tmp_path: Path, sandbox: Sandbox, open_page: Open, screen: str) -> None:
     async with wired_daemon(tmp_path, sandbox) as daemon:
         jobs = await lived_in(daemon)
-        for path in paths(jobs):
-            async with open_page(daemon.url, viewport=SCREENS[screen]) as watched:
+        async with open_page(daemon.url, viewport=SCREENS[screen]) as watched:
+            for path in paths(jobs):
                 await watched.goto(path)
                 await expect(watched.page.locator("h1")).to_have_count(1)
                 name = path.split("?")[0].strip("/").replace("/", "-") or "jobs"
@@ -68,4 +72,33 @@ async def test_every_page(tmp_path: Path, sandbox: Sandbox, open_page: Open, scr
                 await watched.shot(f"every-{name}-{screen}")
                 wide = await watched.page.evaluate("document.documentElement.scrollWidth")
                 assert wide <= SCREENS[screen]["width"], path
+                # What leads to another address is a link, however it looks; what does something is a button.
+                assert await watched.page.locator("[role=button]").count() == 0, path
                 await watched.check_accessible()
+
+
+@pytest.mark.parametrize("width", [320, 390])
+async def test_a_phone_s_navigation_is_seen_whole(daemon: Daemon, open_page: Open, width: int) -> None:
+    async with open_page(daemon.url, viewport={"width": width, "height": 700}) as watched:
+        await watched.goto("/publishing")
+        links = watched.page.get_by_role("navigation", name="Main").get_by_role("link")
+        assert await links.count() == 6
+        right = 0.0
+        for link in await links.all():
+            box = await link.bounding_box()
+            assert box is not None
+            assert box["x"] >= right - 1 and box["x"] + box["width"] <= width, await link.inner_text()
+            assert box["height"] >= 40  # a finger's breadth
+            assert await link.evaluate("link => link.scrollWidth <= link.clientWidth + 8"), await link.inner_text()
+            right = box["x"] + box["width"]
+        await watched.shot(f"navigation-{width}", whole=False)
+
+
+async def test_an_address_of_nothing_is_a_page(daemon: Daemon, open_page: Open) -> None:
+    async with open_page(daemon.url, viewport=PHONE) as watched:
+        watched.expected_errors = ("404",)
+        await watched.goto("/jobs/job_gone")
+        await expect(watched.page.get_by_role("heading", name="There is no such job")).to_be_visible()
+        await watched.check_accessible()
+        await watched.page.get_by_role("link", name="All jobs").click()
+        await expect(watched.page).to_have_url(daemon.url + "/")

@@ -43,6 +43,7 @@ async def test_the_webhook_url_is_tried_end_to_end(daemon: Daemon, open_page: Op
         await expect(card.get_by_role("status")).to_contain_text("reached")
         await card.get_by_label("Public URL").fill("http://127.0.0.1:9")
         await card.get_by_role("button", name="Save").click()
+        await expect(card.get_by_text("http://127.0.0.1:9/api/webhooks/replicate")).to_be_visible()  # it is shown anew
         await expect(card.get_by_text("Replicate itself cannot reach it")).to_be_visible()
         await card.get_by_role("button", name="Test end to end").click()
         await expect(card.get_by_role("status")).to_contain_text("nothing listens there")

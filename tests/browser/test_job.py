@@ -46,7 +46,7 @@ async def test_a_training_is_watched_to_its_end(daemon: Daemon, open_page: Open)
 
 
 async def test_an_event_is_looked_at_and_verified_again(daemon: Daemon, open_page: Open) -> None:
-    job_id = await submit(daemon)
+    job_id = await submit(daemon, run_seconds=1)
     await daemon.finished(job_id)
     async with open_page(daemon.url) as watched:
         page = watched.page
@@ -60,7 +60,7 @@ async def test_an_event_is_looked_at_and_verified_again(daemon: Daemon, open_pag
         await watched.check_accessible()
         await watched.shot("event", whole=False)
         async with page.expect_download() as download:
-            await dialog.get_by_role("button", name="Download").click()
+            await dialog.get_by_role("link", name="Download").click()
         assert b'"succeeded"' in (await (await download.value).path()).read_bytes()
         await page.keyboard.press("Escape")
         await expect(dialog).to_be_hidden()
@@ -86,7 +86,7 @@ async def test_a_job_is_cancelled_after_a_question(daemon: Daemon, open_page: Op
 
 
 async def test_what_went_wrong_and_what_helps(daemon: Daemon, open_page: Open) -> None:
-    job_id = await submit(daemon, fail="oom", steps=20)
+    job_id = await submit(daemon, fail="oom", steps=20, run_seconds=1)
     async with open_page(daemon.url) as watched:
         trouble = watched.page.locator("#job-trouble")
         await watched.goto(f"/jobs/{job_id}")
@@ -98,7 +98,7 @@ async def test_what_went_wrong_and_what_helps(daemon: Daemon, open_page: Open) -
 
 
 async def test_a_file_is_downloaded_and_delivered_again(daemon: Daemon, open_page: Open) -> None:
-    job_id = await submit(daemon, file_bytes=5000)
+    job_id = await submit(daemon, file_bytes=5000, run_seconds=1)
     await daemon.finished(job_id)
     async with open_page(daemon.url) as watched:
         page = watched.page
@@ -117,7 +117,7 @@ async def test_a_file_is_downloaded_and_delivered_again(daemon: Daemon, open_pag
 
 async def test_pictures_are_shown_before_they_are_delivered(daemon: Daemon, open_page: Open) -> None:
     await daemon.post("/api/cloud/publishing/local/pause", {}, status=200)
-    job_id = await submit(daemon, **PICTURES)
+    job_id = await submit(daemon, run_seconds=1, **PICTURES)
     async with open_page(daemon.url) as watched:
         page = watched.page
         await watched.goto(f"/jobs/{job_id}")

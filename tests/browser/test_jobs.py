@@ -38,7 +38,7 @@ async def test_on_a_phone(daemon: Daemon, open_page: Open) -> None:
 
 
 async def test_searched_filtered_and_sorted(daemon: Daemon, open_page: Open) -> None:
-    jobs = [await submit(daemon, fail="oom") if fails else await submit(daemon) for fails in (True, False)]
+    jobs = [await submit(daemon, run_seconds=1, **more) for more in ({"fail": "oom"}, {})]
     for job_id in jobs:
         await daemon.finished(job_id)
     async with open_page(daemon.url) as watched:
@@ -86,7 +86,7 @@ async def test_what_needs_attention(daemon: Daemon, open_page: Open) -> None:
 
 
 async def test_by_keyboard(daemon: Daemon, open_page: Open) -> None:
-    job_id = await submit(daemon)
+    job_id = await submit(daemon, run_seconds=1)
     await daemon.finished(job_id)
     async with open_page(daemon.url) as watched:
         page = watched.page

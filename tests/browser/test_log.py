@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import statistics
 from typing import Any
 
 from playwright.async_api import Page, expect
@@ -30,6 +31,31 @@ _ALL_LINES = """async () => {
     if (top + view.clientHeight >= view.scrollHeight) return [...found.entries()].sort((a, b) => a[0] - b[0]);
   }
 }"""
+
+_SCROLL = """async (share) => {
+  const view = document.querySelector('[data-log-view]');
+  view.scrollTop = view.scrollHeight * share;
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
+
+
+async def scrolled(page: Page, steps: int = 40) -> list[float]:
+    """Jump down the log; how long the page's thread computed for each frame, in ms. Other processes cost it nothing."""
+    debugger = await page.context.new_cdp_session(page)
+    await debugger.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    async def spent() -> float:
+        metrics = (await debugger.send("Performance.getMetrics"))["metrics"]
+        return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration")) * 1000
+
+    found, before = [], await spent()
+    for step in range(1, steps + 1):
+        await page.evaluate(_SCROLL, step / (steps + 1))
+        now = await spent()
+        found.append(now - before)
+        before = now
+    await debugger.detach()
+    return found
 
 
 async def send(daemon: Daemon, sandbox: Sandbox, **members: Any) -> None:
@@ -89,18 +115,9 @@ async def test_a_hundred_thousand_lines(daemon: Daemon, sandbox: Sandbox, open_p
         await page.evaluate("document.querySelector('[data-log-view]').scrollTop = 0")
         await expect(view).to_contain_text("line 1 of the training")
         await expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
-        longest = await page.evaluate("""async () => {
-          const view = document.querySelector('[data-log-view]');
-          let longest = 0;
-          for (let step = 1; step <= 60; step++) {
-            const began = performance.now();
-            view.scrollTop = view.scrollHeight * step / 61;
-            await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-            longest = Math.max(longest, performance.now() - began);
-          }
-          return longest;
-        }""")
-        assert longest < 1000  # ms for two frames; about 33 on an idle machine
+        frames = await scrolled(page)
+        assert statistics.median(frames) <= 50, frames  # ms; about 7
+        assert max(frames) <= 500, frames
 
         await page.get_by_role("searchbox", name="Search the log").fill("LINE 77777 ")
         await expect(words).to_have_text("1 of 100,000 lines")
@@ -115,7 +132,7 @@ async def test_a_hundred_thousand_lines(daemon: Daemon, sandbox: Sandbox, open_p
         await expect(view).to_contain_text("RuntimeError: it broke")
 
         async with page.expect_download() as download:
-            await page.get_by_role("button", name="Download").click()
+            await page.get_by_role("link", name="Download").click()
         assert await (await download.value).path()
         assert (await (await download.value).path()).read_text() == log  # type: ignore[union-attr]
         await watched.shot("log-long", whole=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from daemon.sandbox.server import Sandbox
@@ -18,14 +18,14 @@ from .conftest import Open
 TOKEN = "correct-horse-battery"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def daemon(tmp_path: Path, sandbox: Sandbox) -> AsyncIterator[Daemon]:
     async with wired_daemon(tmp_path, sandbox, TUNERD_ADMIN_TOKEN=TOKEN) as running:
         yield running
 
 
 async def test_in_and_out(daemon: Daemon, open_page: Open) -> None:
-    job_id = await submit(daemon)
+    job_id = await submit(daemon, run_seconds=1)
     # A name that is not this machine's own, led there by the browser: to the daemon it is somebody from elsewhere.
     port = daemon.url.rpartition(":")[2]
     async with open_page(f"http://tuner.test:{port}") as watched:

@@ -1,4 +1,4 @@
-"""Who is told of what happens: added, tested, disabled and removed on the page; the secret is seen once."""
+"""Notification endpoints: added, tested, disabled and removed on the page; the secret is seen once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def test_an_endpoint_from_added_to_removed(daemon: Daemon, open_page: Open
         page = watched.page
         await watched.goto("/settings")
         await page.get_by_role("link", name="Notifications").click()
-        await expect(page.get_by_text("Nobody is told of anything yet")).to_be_visible()
+        await expect(page.get_by_text("No notification endpoints yet")).to_be_visible()
         await watched.check_accessible()
 
         watched.expected_errors = ("400",)
@@ -35,6 +35,7 @@ async def test_an_endpoint_from_added_to_removed(daemon: Daemon, open_page: Open
         card = page.get_by_role("region", name="chat")
         await expect(card).to_contain_text("delivery.failed")
         await expect(card).not_to_contain_text("job.finished")
+        await expect(page.locator("dialog", has_text="whsec_")).to_have_count(0)  # it goes a moment after it closes
         assert "whsec_" not in await page.content()
         await watched.goto("/settings/notifications")
         assert "whsec_" not in await page.content()
@@ -52,7 +53,7 @@ async def test_an_endpoint_from_added_to_removed(daemon: Daemon, open_page: Open
         await expect(card.get_by_role("button", name="Enable")).to_be_focused()
         await card.get_by_role("button", name="Remove").click()
         await page.get_by_role("dialog").get_by_role("button", name="Remove").click()
-        await expect(page.get_by_text("Nobody is told of anything yet")).to_be_visible()
+        await expect(page.get_by_text("No notification endpoints yet")).to_be_visible()
 
 
 async def test_what_failed_is_said(daemon: Daemon, open_page: Open) -> None:

@@ -26,7 +26,7 @@ async def test_a_token_is_saved_validated_and_deleted(tmp_path: Path, sandbox: S
         card = page.get_by_role("region", name="Replicate API token")
         await expect(card).to_contain_text("missing")
         await card.get_by_role("button", name="Validate").click()
-        await expect(card.get_by_role("status")).to_contain_text("REPLICATE_API_TOKEN not set")
+        await expect(card.get_by_role("status")).to_contain_text("REPLICATE_API_TOKEN not set. Make a token at")
         watched.expected_errors = ("400",)
         await card.get_by_label("Token").fill("hf_wrong")
         await card.get_by_role("button", name="Save").click()
@@ -55,17 +55,38 @@ async def test_limit_and_allowlist(daemon: Daemon, open_page: Open) -> None:
         await expect(limit).to_contain_text("left of $25.00")
 
         await page.locator(LIST).fill("203.0.113.0/24\n198.51.100.7")
-        await page.get_by_role("region", name="IP allowlist").get_by_role("button", name="Save").click()
-        await expect(page.locator(LIST)).to_have_value("203.0.113.0/24\n198.51.100.7/32")  # as it is in force
+        async with page.expect_response(lambda answer: answer.request.method == "PUT"):
+            await page.get_by_role("region", name="IP allowlist").get_by_role("button", name="Save").click()
+        await expect(page.locator(LIST)).to_have_value("203.0.113.0/24\n198.51.100.7")  # as it is in force
         async with daemon.session.post(daemon.url + "/api/webhooks/replicate", data=b"{}") as answer:
             assert answer.status == 403
         await watched.goto("/settings")
         await expect(page.get_by_text("Rejected lately")).to_be_visible()
         await page.get_by_role("button", name="Add 127.0.0.1").click()
-        await expect(page.locator(LIST)).to_have_value("203.0.113.0/24\n198.51.100.7/32\n127.0.0.1/32")
+        await expect(page.locator(LIST)).to_have_value("203.0.113.0/24\n198.51.100.7\n127.0.0.1")
         async with daemon.session.post(daemon.url + "/api/webhooks/replicate", data=b"{}") as answer:
             assert answer.status == 401
         await watched.shot("settings")
+
+
+async def test_an_address_is_added_while_nothing_is_listed_and_the_feed_is_compared_with(
+    tmp_path: Path, sandbox: Sandbox, open_page: Open
+) -> None:
+    async with (
+        wired_daemon(
+            tmp_path, sandbox, TUNERD_IP_RANGES_URL="http://127.0.0.1:9/", TUNERD_WEBHOOK_IP_MODE="log-only"
+        ) as daemon,
+        open_page(daemon.url) as watched,
+    ):
+        page = watched.page
+        async with daemon.session.post(daemon.url + "/api/webhooks/replicate", data=b"{}") as answer:
+            assert answer.status == 401  # let in, and told
+        await watched.goto("/settings")
+        await expect(page.get_by_text("Would have been rejected lately")).to_be_visible()
+        await page.get_by_role("button", name="Add 127.0.0.1").click()
+        await expect(page.locator(LIST)).to_have_value("127.0.0.1")
+        async with daemon.session.get(daemon.url + "/api/cloud/allowlist/explain?address=127.0.0.1") as answer:
+            assert (await answer.json())["rule"] == "webhook_allowed_ips"
 
 
 async def test_what_the_start_gives_cannot_be_changed_here(tmp_path: Path, sandbox: Sandbox, open_page: Open) -> None:

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.daemon import clean_environment
+from tests.support.serving import serving
 
 TIMEOUT = 60  # seconds; generous: two cores, many processes
 
@@ -121,15 +122,8 @@ class StandIn:
 @pytest.fixture
 async def stand_in() -> AsyncIterator[StandIn]:
     server = StandIn()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.url = "http://{}:{}".format(*runner.addresses[0][:2])
-    yield server
-    await runner.cleanup()
+    async with serving(server.handle) as server.url:
+        yield server
 
 
 def problem(status: int, code: str, **more: Any) -> dict[str, Any]:

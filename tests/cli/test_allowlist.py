@@ -47,3 +47,12 @@ async def test_show_refresh_and_explain(tunerd, daemon: Daemon) -> None:
     assert (outside.code, "refused" in outside.out) == (1, True)
     assert (await tunerd("allowlist", "explain", "me", **here)).code == 1
     assert (await tunerd("allowlist", **here)).code == 2
+
+
+async def test_a_refresh_that_fails_says_why(tunerd, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    async with running_daemon(home, TUNERD_IP_RANGES_URL="http://127.0.0.1:9/cloud.json") as running:
+        failed = await tunerd("allowlist", "refresh", TUNERD_URL=running.url)
+    assert failed.code == 1
+    assert "http://127.0.0.1:9/cloud.json was not taken over" in failed.err

@@ -103,6 +103,8 @@ async def test_more_jobs_than_a_page(client) -> None:
 
     assert len((await client("jobs", "--limit", "2", "--json")).json()["jobs"]) == 2
     assert jobs.PAGE > 2
+    none = await client("jobs", "--limit", "0")
+    assert (none.code, "--limit 0" in none.err) == (2, True)
 
 
 async def test_a_dataset_and_a_configuration(client, sandbox: Sandbox, tmp_path: Path) -> None:
@@ -114,6 +116,9 @@ async def test_a_dataset_and_a_configuration(client, sandbox: Sandbox, tmp_path:
     (tmp_path / "discs" / ".env").write_text("TOKEN=secret")
     dry = await client(*arguments, "--dry-run", "--json")
     assert dry.code == 0 and dry.json()["dry_run"] is True
+    told = await client(*arguments, "--dry-run")
+    assert told.json()["dry_run"] is True  # a document alone, for programs; the words stand beside it
+    assert "ok    token: There is an API token." in told.err and told.err.endswith("Nothing was sent.\n")
     assert not sandbox.uploads and not sandbox.predictions
     result = await client(*arguments, "--wait")
     assert result.code == 0, result.err
@@ -170,6 +175,7 @@ async def test_the_journal(client, sandbox: Sandbox, tmp_path: Path) -> None:
     assert (await client("trigger", "completed", "--id", "elsewhere", **secret)).code == 0
 
     exported = await client("events", "export")
+    assert (await client("events", "export", "--json")).out == exported.out
     rows = exported.lines()
     assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
     signed = [row for row in rows if row["source"] == "webhook"]  # on a busy machine a poll may have come between
@@ -210,7 +216,8 @@ async def test_a_saved_token(tunerd, sandbox: Sandbox, tmp_path: Path) -> None:
     home = tmp_path / "bare"
     home.mkdir()
     async with running_daemon(home, REPLICATE_BASE_URL=sandbox.url) as bare:
-        assert (await tunerd("validate", TUNERD_URL=bare.url)).code == 1
+        missing = await tunerd("validate", TUNERD_URL=bare.url)
+        assert missing.code == 1 and "Make a token at" in missing.err
         malformed = await tunerd("token", "set", "secret", TUNERD_URL=bare.url)
         assert malformed.code == 1 and "[token_invalid_format]" in malformed.err
         piped = await tunerd("token", "set", given=f" {sandbox.api_token}\n".encode(), TUNERD_URL=bare.url)

@@ -91,7 +91,7 @@ def test_a_child_that_does_not_come_up_is_told_with_its_last_words(tmp_path: Pat
     child = Child("daemon", ["serve", "--listen", "nonsense"], tmp_path, {})
     child.stop()  # before its start: harmless
     child.start()
-    with pytest.raises(Failed, match="ended before it was ready"):
+    with pytest.raises(Failed, match=r"ended before it was ready \(exit code 78\)\."):
         child.line("tunerd ready on ", 30)
     child.stop()
     child.stop()

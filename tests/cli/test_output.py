@@ -129,3 +129,26 @@ async def test_wait_on_a_terminal_shows_a_bar(stand_in: StandIn, tmp_path: Path)
     code, seen = await on_terminal(tmp_path, "wait", "job_1", TUNERD_URL=stand_in.url, COLUMNS="120")
     assert code == 0 and "step 120/1000" in seen and "loss 0.2500" in seen and "eta 1:01" in seen
     assert "local: delivered" in seen
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+async def test_what_is_copied_stays_in_one_piece(stand_in: StandIn, tmp_path: Path, columns: int) -> None:
+    """An id that is broken into two lines of its cell cannot be selected with the mouse."""
+    ids = [f"job_{letter * 26}" for letter in "ab"]
+    url = "file:///home/somebody/.simpletuner/cloud_outputs/job_aaaaaaaaaaaaaaaaaaaaaaaaaa"
+    found = [job(job_id=one, model="simpletuner/advanced-trainer", deliveries=[delivery(url=url)]) for one in ids]
+    stand_in.answer("GET", "/api/cloud/jobs", {"jobs": found, "next_cursor": None, "total": 2})
+    _, seen = await on_terminal(tmp_path, "jobs", TUNERD_URL=stand_in.url, COLUMNS=str(columns))
+    assert all(one in seen for one in ids)
+    stand_in.answer("GET", f"/api/cloud/jobs/{ids[0]}", {"job": found[0]})
+    file = {"name": "pytorch_lora_weights.safetensors", "bytes": 5, "sha256": "ab" * 32, "source_url": "https://x"}
+    stand_in.answer("GET", f"/api/cloud/jobs/{ids[0]}/artifacts", {"artifacts": [file]})
+    _, seen = await on_terminal(tmp_path, "job", ids[0], TUNERD_URL=stand_in.url, COLUMNS=str(columns))
+    assert url in seen and "ab" * 32 in seen and file["name"] in seen
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"), [(None, "-"), (0, "$0.00"), (0.003, "<$0.01"), (0.01, "$0.01"), (1234.5, "$1,234.50")]
+)
+def test_dollars(amount: float | None, shown: str) -> None:
+    assert output.dollars(amount) == shown

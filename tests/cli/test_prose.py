@@ -18,7 +18,7 @@ def test_paragraphs_are_joined_and_examples_stay() -> None:
     )
 
 
-@pytest.mark.parametrize("command", [["backup"], ["events", "export"]])
+@pytest.mark.parametrize("command", [["backup"], ["events", "export"], ["events", "replay"]])
 def test_a_narrow_terminal_has_no_stumps(command: list[str]) -> None:
     environment = {**os.environ, "COLUMNS": "70"}
     shown = subprocess.run(

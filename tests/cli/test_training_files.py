@@ -64,7 +64,7 @@ def test_what_is_not_there_is_told_with_the_places(tmp_path: Path) -> None:
     with pytest.raises(Usage, match=r"names 'config/none.json' in --data_backend_config.*looked for in"):
         read_training(config, with_data=True)
     assert read_training(config, with_data=False) == ({"--data_backend_config": "config/none.json"}, None)
-    with pytest.raises(Usage, match="cannot be read as JSON"):
+    with pytest.raises(Usage, match="cannot be read: No such file"):
         read_training(tmp_path / "none.json", with_data=True)
     assert read_training(written(tmp_path / "list.json", [1]), with_data=True) == ([1], None)
 

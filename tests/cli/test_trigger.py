@@ -64,6 +64,13 @@ async def test_one_event(tunerd, receiver: StandIn, event: str, status: str) -> 
     assert [body["status"] for body in bodies(receiver)] == [status]
 
 
+async def test_a_body_from_standard_input(tunerd, receiver: StandIn) -> None:
+    given = b'{"id": "piped",  "status":"starting"}\n'  # its blanks and its line end are signed, too
+    result = await tunerd("trigger", "--url", receiver.url, "--secret", SECRET, "--body", "-", given=given)
+    assert result.code == 0, result.err
+    assert [body for _, _, _, body in receiver.seen] == [given]
+
+
 async def test_values_id_and_count(tunerd, receiver: StandIn) -> None:
     result = await tunerd(
         *("trigger", "failed", "--url", receiver.url + "/", "--id", "abc", "--count", "3", "--json"),
@@ -98,6 +105,7 @@ async def test_a_refusal_is_told(tunerd, receiver: StandIn) -> None:
 async def test_nobody_there(tunerd) -> None:
     result = await tunerd("trigger", "completed", "--url", "http://127.0.0.1:9", "--secret", SECRET)
     assert result.code == 3 and "http://127.0.0.1:9" in result.err
+    assert "the connection was refused" in result.err and "Errno" not in result.err and "ssl:" not in result.err
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ async def test_cloudflared_from_start_to_end(start: Program, tmp_path: Path) -> 
         ]
         # It dies, and comes back under another name.
         os.kill(here.pid(), signal.SIGKILL)
-        assert "started again in 1 s" in await started.remark()
+        assert "restarting in 1 s" in await started.remark()
         assert (await started.line()).startswith(f"https://{NAMES[1]} leads to")
         assert await started.line() == f"Webhooks reach the daemon at https://{NAMES[1]}{PATH}"
         assert await here.webhook_url() == f"https://{NAMES[1]}"

@@ -145,6 +145,40 @@ def test_any_order_of_arrival_ends_the_same(order: tuple[int, ...]) -> None:
     assert job.provider_status == "succeeded"
 
 
+@pytest.mark.parametrize("ours", [JobStatus.FAILED, JobStatus.CANCELLED])
+@pytest.mark.parametrize("known", [None, "starting", "processing", "paused"])
+def test_the_provider_s_end_of_a_job_that_we_gave_up_is_kept(ours: JobStatus, known: str | None) -> None:
+    """Ours stays, but what the provider has made of it is told by its own word, and by its whole output."""
+    job = new(status=ours, error="no answer", completed_at=1.0, provider_status=known)
+    came = []
+    for prediction in (
+        told("starting"),
+        told("processing", output=["a"]),
+        told("succeeded", output=["a", "b"]),
+        told("processing", output=["a"]),
+        told("failed", output=["c"]),
+    ):
+        applied = apply(job, prediction, NOW)
+        job = applied.state
+        came.append(applied.output_came)
+        assert (job.status, job.completed_at, applied.completed) == (ours, 1.0, False)
+    assert (job.provider_status, json.loads(job.output or "")) == ("succeeded", ["a", "b"])
+    assert came == [False, False, ours is JobStatus.FAILED, False, False]
+
+
+def test_a_job_that_we_gave_up_may_succeed_before_its_output_comes() -> None:
+    job = after(told("starting"), told("succeeded"), job=new(status=JobStatus.FAILED))
+    applied = apply(job, told("succeeded", output="x"), NOW)
+    assert applied.output_came and applied.state.status is JobStatus.FAILED
+
+
+@pytest.mark.parametrize("end", ["failed", "canceled", "aborted"])
+def test_what_the_provider_has_ended_brings_nothing_any_more(end: str) -> None:
+    job = after(told("starting"), told(end), job=new(status=JobStatus.FAILED))
+    applied = apply(job, told("succeeded", output="x"), NOW)
+    assert (applied.state.provider_status, applied.output_came) == (end, False)
+
+
 @given(
     st.lists(
         st.builds(

@@ -74,8 +74,8 @@ def test_spent_and_reserved() -> None:
 
 def test_time_that_the_provider_did_not_bill_is_priced() -> None:
     known = ledger(finished=1.0, untold=(Untold("gpu-t4", 1000.0), Untold(None, 1000.0), Untold("gpu-x", 5.0)))
-    assert spent_usd(known, "gpu-l40s") == 1.0 + 0.225 + 0.975
-    assert running_usd(ledger(unfinished(started_at=NOW + 9)), "gpu-l40s", NOW) == 0.0  # the provider's clock is ahead
+    assert spent_usd(known, limit()) == 1.0 + 0.225 + 0.975
+    assert running_usd(ledger(unfinished(started_at=NOW + 9)), limit(), NOW) == 0.0  # the provider's clock is ahead
 
 
 @pytest.mark.parametrize(("amount", "exceeded"), [(5.0, False), (3.0, True), (1.0, True), (0.0, True)])

@@ -77,6 +77,19 @@ def test_any_text_gives_an_answer(log: str) -> None:
     read_series(log)
 
 
+@given(st.from_regex(r"\A(Steps|Caching): +[0-9]+%\|#*\| [0-9]+/[0-9]+ \[[0-9:]+<([0-9]+ days?, )?[0-9:]+(, .*)?\]\Z"))
+def test_any_bar_gives_an_answer(bar: str) -> None:
+    progress = read_progress(bar)
+    assert progress is None or 0 <= progress.percent <= 100
+    read_series(bar)
+
+
+@pytest.mark.parametrize("left", ["9" * 400 + " days, 01:02:03", "9" * 30 + ":02:03", "9" * 400])
+def test_a_time_left_beyond_all_numbers_is_none(left: str) -> None:
+    progress = read_progress(f"Steps:   1%|x         | 1/10 [00:01<{left}, 1it/s]")
+    assert progress is None or progress.eta_seconds is None
+
+
 def test_a_large_log_without_any_progress_is_read_in_linear_time() -> None:
     read_progress("x" * 1_000_000 + "\n" + "9" * 1500)
     read_series(("9" * 1500 + " loss\n") * 500)

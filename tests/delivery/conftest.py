@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -11,14 +12,18 @@ import aiohttp
 import pytest
 
 from daemon.config import Settings
+from daemon.delivery import download
 from daemon.delivery.fetch import Fetcher
+from daemon.delivery.limits import Limits
 from daemon.delivery.origins import Origins
 from daemon.delivery.retrying import Backoff
 from daemon.delivery.workflow import DeliveryWorker
 from daemon.store.records import Job
 from daemon.store.store import Store
 from tests.conftest import skip_or_fail
+from tests.delivery.pieces import DATA, PIECE
 from tests.delivery.test_origins import Names
+from tests.support.empty import lay_down
 from tests.support.fetching import fetcher_for
 from tests.support.outputs import OutputServer, output_server, settings_for
 from tests.support.swift import SwiftMissing, running_swift
@@ -39,7 +44,7 @@ def settings(tmp_path: Path, server: OutputServer) -> Settings:
 
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
-    async with Store.open(settings.database_url, settings.data_dir) as opened:
+    async with Store.open(settings.database_url, lay_down(settings.data_dir)) as opened:
         yield opened
 
 
@@ -58,6 +63,22 @@ async def fetcher(server: OutputServer) -> AsyncIterator[Fetcher]:
 
 
 @pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "PIECE", PIECE)
+    monkeypatch.setattr(download, "WIDEN_SECONDS", 0)
+    monkeypatch.setattr(download, "ENOUGH", math.inf)
+
+
+@pytest.fixture
+async def piecewise(server: OutputServer, small_pieces: None) -> AsyncIterator[Fetcher]:
+    """A fetcher of up to four pieces at once, and ``DATA`` at ``/x``."""
+    server.files["/x"] = DATA
+    resolver = Names(replicate_delivery=["169.254.169.254"])
+    async with fetcher_for(Origins(server.url, ()), resolver, limits=Limits(connections=4)) as made:
+        yield made
+
+
+@pytest.fixture
 def start_worker(settings: Settings, store: Store, session: aiohttp.ClientSession) -> StartWorker:
     """``async with start_worker(fresh_output=…, clock=…)``: a worker with short pauses."""
 
@@ -72,7 +93,7 @@ def start_worker(settings: Settings, store: Store, session: aiohttp.ClientSessio
 
 
 async def nothing_fresh(_job: Job) -> bytes | None:
-    return None
+    return b'{"status": "succeeded", "output": null, "data_removed": true}'
 
 
 @pytest.fixture(scope="session")

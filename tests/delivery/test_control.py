@@ -17,7 +17,8 @@ from daemon.store.deliveries import CANCELLED
 from daemon.store.records import Delivery
 from daemon.store.store import Store
 from tests.delivery.conftest import StartWorker
-from tests.support.outputs import OutputServer, complete, ended, slow, until
+from tests.support.outputs import OutputServer, complete, ended, slow
+from tests.support.waiting import until
 
 
 class Doors:
@@ -26,27 +27,34 @@ class Doors:
     def __init__(self) -> None:
         self.open = threading.Event()
         self.calls: list[tuple[str, str]] = []
-        self.inside = 0
+        self.inside = 0  # threads
         self.most = 0
+        self.stopping: list[threading.Event] = []  # of each publish at "slow"
+
+    @property
+    def given_up(self) -> int:
+        return sum(event.is_set() for event in self.stopping)
 
 
 @pytest.fixture
 def doors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
     found, publish = Doors(), local.publish
 
-    async def slowly(package: Any, options: Any, place: Any) -> str:
+    def slowly(package: Any, options: Any, place: Any) -> str:
         where = Path(options.path or "").name
         found.calls.append((package.job_id, where))
         if where == "failing":
             raise Retry("it is full")
         if where == "slow":
+            found.stopping.append(place.stopping)
             found.inside += 1
             found.most = max(found.most, found.inside)
             try:
-                await place.in_thread(found.open.wait, 60)
+                found.open.wait(60)
             finally:
                 found.inside -= 1
-        return await publish(package, options, place)
+            place.check_stopping()
+        return publish(package, options, place)
 
     monkeypatch.setattr(local, "publish", slowly)
     yield found
@@ -108,8 +116,9 @@ async def test_a_superseded_run_ends_and_its_successor_waits_for_its_thread(
         for generation in (1, 2):
             assert await store.deliveries.redeliver(job, ["slow"], now=1e10) == generation
             worker.wake()
-        await until(lambda: _true(doors.inside == 0))  # ended at once; its thread is still at the destination
+        await until(lambda: _true(doors.given_up == 1))
         await asyncio.sleep(1.5)
+        assert doors.inside == 1, "ended at once; its thread is still at the destination"
         assert doors.calls == [(job, "slow")]
         doors.open.set()
         [delivery] = await ended(store, job)
@@ -135,7 +144,7 @@ async def test_a_cancelled_delivery_ends_at_once(
         await until(lambda: _true(doors.inside == 1))
         await store.deliveries.cancel(publishing, ["slow"], now=1e10)
         worker.wake()
-        await until(lambda: _true(doors.inside == 0))
+        await until(lambda: _true(doors.given_up == 1))
         rows = {row.destination: row for row in await ended(store, publishing)}
         assert rows["quick"].status == "delivered"
         assert (rows["slow"].status, rows["slow"].error) == ("failed", CANCELLED)

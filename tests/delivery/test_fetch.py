@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import threading
 from pathlib import Path
@@ -13,6 +15,7 @@ from daemon.delivery import download, hashing, limits, staging, wire
 from daemon.delivery.errors import Gone, Permanent, Retry
 from daemon.delivery.fetch import Fetcher
 from daemon.delivery.origins import Origins
+from daemon.delivery.staging import Part
 from tests.support.fetching import answer, attempt, fetcher_for, until_done
 from tests.support.outputs import OutputServer, cut_after, goog_hash, output_server, sha256, slow, status
 
@@ -190,6 +193,27 @@ async def test_a_full_disk_is_waited_for(
         await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
     monkeypatch.undo()
     await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
+
+
+async def test_a_file_that_has_its_name_is_whole_though_the_folder_could_not_be_synced_at_once(
+    fetcher: Fetcher, server: OutputServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next attempt finds no part to give a name to."""
+    server.files["/x"] = DATA
+    part = await asyncio.to_thread(Part, tmp_path / "x", f"{server.url}/x")
+
+    def broken(_folder: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(staging, "sync_directory", broken)
+        with pytest.raises(Retry, match="Input/output error"):
+            await fetcher.attempt(f"{server.url}/x", part)
+    fetched = await fetcher.attempt(f"{server.url}/x", part)
+    await asyncio.to_thread(part.close)
+    assert (fetched.bytes, fetched.sha256) == (len(DATA), sha256(DATA))
+    assert (tmp_path / "x").read_bytes() == DATA
+    assert len(server.requests) == 1
 
 
 async def test_the_loop_does_nothing_that_takes_long(

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from daemon.store.store import Store
-from tests.support.outputs import OutputServer, complete, etag, manifest, names, settings_for, sha256, slow, until
+from tests.support.outputs import OutputServer, complete, etag, manifest, names, settings_for, sha256, slow
+from tests.support.waiting import until
 
 CONTENT = {f"/part-{number}.bin": bytes([number]) * 400_000 + b"end" for number in range(3)}
 
@@ -29,6 +30,7 @@ def nothing_partial(folder: Path) -> None:
         assert {entry["name"] for entry in manifest(folder)["files"]} == {name[1:] for name in CONTENT}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_killed_and_started_again_until_delivered(tmp_path: Path, server: OutputServer, seed: int) -> None:
     random_ = random.Random(seed)
@@ -89,6 +91,7 @@ async def test_killed_in_the_middle_of_a_slow_download_resumes_there(tmp_path: P
     assert int(second["Range"].removeprefix("bytes=").removesuffix("-")) > 100_000
 
 
+@pytest.mark.slow
 async def test_killed_while_several_connections_bring_pieces(tmp_path: Path, server: OutputServer) -> None:
     """The next start asks for exactly what the state file does not name, holes and all."""
     settings = settings_for(tmp_path, server.url)

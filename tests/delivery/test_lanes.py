@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 
 from daemon.delivery.lanes import Lane, Lanes
+from daemon.delivery.rows import Rows
+from daemon.delivery.turns import Turns
+from daemon.errors import NotReady
 from daemon.store.records import DestinationConfig
+from tests.support.clock import Clock
 
 
 @pytest.fixture
@@ -64,7 +69,7 @@ async def test_a_turn_that_is_given_and_cancelled_at_once_is_not_lost(lane: Lane
         await settle()
     waiting.cancel()  # the turn was given with the end of the block, the task has not run since
     await asyncio.gather(waiting, return_exceptions=True)
-    async with asyncio.timeout(5), lane.turn("c"):
+    async with asyncio.timeout(30), lane.turn("c"):
         pass
 
 
@@ -106,3 +111,42 @@ async def test_refresh_opens_the_lane_of_a_destination_that_is_gone() -> None:
     lanes.refresh([])
     assert lane.open.is_set()
     lanes.close()
+
+
+async def test_what_a_delivery_has_waited_is_not_counted_though_the_store_fails_then() -> None:
+    """Paused for five hours; when it is resumed, the database is away for a moment."""
+    clock, lanes = Clock(), Lanes()
+    paused = DestinationConfig("hub", "huggingface", {}, paused=True)
+    told: list[DestinationConfig | NotReady] = [paused, NotReady("away"), DestinationConfig("hub", "huggingface", {})]
+
+    async def read_config() -> DestinationConfig:
+        answer = told[0] if len(told) == 1 else told.pop(0)
+        if isinstance(answer, NotReady):
+            raise answer
+        return answer
+
+    async def take() -> None:
+        async with turns():
+            clock.now += 7  # the attempt's own time counts
+
+    turns = Turns(lanes, cast("Rows", SilentRows()), "job_a", read_config, clock)
+    began = turns.clock()
+    waiting = asyncio.create_task(take())
+    await settle()
+    clock.now += 5 * 3600
+    lanes.of(paused).open.set()
+    with pytest.raises(NotReady):
+        await waiting
+    assert turns.clock() == began
+    await take()
+    assert turns.clock() == began + 7
+    lanes.close()
+
+
+class SilentRows:
+    """Nothing is written: what the rows say is other tests' matter."""
+
+    pending = False
+
+    async def update(self, **_columns: object) -> None:
+        pass

@@ -12,8 +12,22 @@ import pytest
 
 from daemon.delivery import limits
 from daemon.delivery.errors import Permanent, Retry
-from daemon.delivery.limits import Room, Slots, Throttle
+from daemon.delivery.limits import Limits, Room, Slots, Throttle
 from daemon.delivery.staging import BLOCK, RESERVE, Part, State
+
+
+@pytest.mark.parametrize(
+    ("allowed", "least"),
+    [
+        (Limits(), 1024.0),
+        (Limits(bytes_per_second=1024 * 1024), 1024.0),
+        (Limits(bytes_per_second=64 * 1024), 1024.0),
+        (Limits(bytes_per_second=3200), 50.0),  # 32 connections share it
+        (Limits(files=1, connections=1, bytes_per_second=100), 50.0),
+    ],
+)
+def test_what_counts_as_slow_is_less_than_the_user_allows(allowed: Limits, least: float) -> None:
+    assert allowed.slowest == least
 
 
 async def test_the_soonest_to_expire_is_next() -> None:
@@ -61,7 +75,7 @@ async def test_no_slot_is_lost_however_waiting_ends() -> None:
             task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert most == 3 and running == 0
-    async with asyncio.timeout(5), slots.taken(0), slots.taken(0), slots.taken(0):
+    async with asyncio.timeout(30), slots.taken(0), slots.taken(0), slots.taken(0):
         pass
 
 

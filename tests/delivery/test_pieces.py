@@ -3,70 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import math
-import os
-import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from daemon.delivery import download, staging
-from daemon.delivery.errors import Gone, Permanent, Retry
+from daemon.delivery import download
+from daemon.delivery.errors import Permanent, Retry
 from daemon.delivery.fetch import Fetcher
 from daemon.delivery.limits import Limits
 from daemon.delivery.origins import Origins
-from daemon.delivery.staging import Part
-from tests.delivery.test_origins import Names
+from tests.delivery.pieces import DATA, PIECE, on_range, ranges, spoil
 from tests.support.fetching import answer, attempt, fetcher_for, redirect, until_done
-from tests.support.outputs import Handler, OutputServer, arrived, etag, names, output_server, sha256, status, until
+from tests.support.outputs import OutputServer, arrived, etag, names, output_server, sha256, status
 
-PIECE = 1_000_000
-DATA = random.Random(4).randbytes(12 * PIECE + 345)
-
-
-@pytest.fixture(autouse=True)
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "PIECE", PIECE)
-    monkeypatch.setattr(download, "WIDEN_SECONDS", 0)
-    monkeypatch.setattr(download, "ENOUGH", math.inf)
+pytestmark = pytest.mark.usefixtures("small_pieces")
 
 
-@pytest.fixture
-async def fetcher(server: OutputServer) -> AsyncIterator[Fetcher]:
-    server.files["/x"] = DATA
-    resolver = Names(replicate_delivery=["169.254.169.254"])
-    async with fetcher_for(Origins(server.url, ()), resolver, limits=Limits(connections=4)) as made:
-        yield made
-
-
-def ranges(server: OutputServer, path: str = "/x") -> list[tuple[int, int]]:
-    """The parts that were asked for, first and last byte."""
-    texts = [headers["Range"].removeprefix("bytes=") for headers in server.seen(path) if "Range" in headers]
-    return sorted((int(text.partition("-")[0]), int(text.partition("-")[2])) for text in texts)
-
-
-def on_range(server: OutputServer, first: int, handler: Handler) -> Handler:
-    """``handler`` for the request that begins at byte ``first``; the others are waited for, as they are answered."""
-
-    async def choose(request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Range", "").startswith(f"bytes={first}-"):
-            return await handler(request)
-        server.script[request.path].append(choose)
-        return server.answer(request)
-
-    return choose
-
-
-def spoil(server: OutputServer, first: int, handler: Handler) -> None:
-    """The next request for the part at ``first`` is answered by ``handler``."""
-    server.script["/x"] = [on_range(server, first, handler)]
-
-
-async def test_each_byte_is_asked_for_once(fetcher: Fetcher, server: OutputServer, tmp_path: Path) -> None:
-    fetched = await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
+async def test_each_byte_is_asked_for_once(piecewise: Fetcher, server: OutputServer, tmp_path: Path) -> None:
+    fetched = await attempt(piecewise, f"{server.url}/x", tmp_path / "x")
     assert (fetched.bytes, fetched.sha256) == (len(DATA), sha256(DATA))
     assert (tmp_path / "x").read_bytes() == DATA
     asked = ranges(server)
@@ -77,7 +32,7 @@ async def test_each_byte_is_asked_for_once(fetcher: Fetcher, server: OutputServe
 
 
 async def test_several_connections_at_once_but_no_more_than_allowed(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path
+    piecewise: Fetcher, server: OutputServer, tmp_path: Path
 ) -> None:
     running, all_here = 0, asyncio.Event()
 
@@ -93,24 +48,24 @@ async def test_several_connections_at_once_but_no_more_than_allowed(
         return server.answer(request)
 
     server.script["/x"] = [lambda request: asyncio.sleep(0, server.answer(request)), *[count] * 12]
-    await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
+    await attempt(piecewise, f"{server.url}/x", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == DATA
 
 
 @pytest.mark.parametrize("headers", [{"Accept_Ranges": "none"}, {}, {"Accept_Ranges": "bytes", "ETag": 'W/"x"'}])
 async def test_in_one_go_where_pieces_cannot_be_had_or_proved(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path, headers: dict[str, str]
+    piecewise: Fetcher, server: OutputServer, tmp_path: Path, headers: dict[str, str]
 ) -> None:
     server.script["/x"] = [answer(DATA, **headers)]
-    await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
+    await attempt(piecewise, f"{server.url}/x", tmp_path / "x")
     assert len(server.requests) == 1 and (tmp_path / "x").read_bytes() == DATA
 
 
-async def test_ranges_that_are_ignored(fetcher: Fetcher, server: OutputServer, tmp_path: Path) -> None:
+async def test_ranges_that_are_ignored(piecewise: Fetcher, server: OutputServer, tmp_path: Path) -> None:
     """It says that it gives parts, and sends the whole each time: once more then, in one go."""
     whole = answer(DATA, Accept_Ranges="bytes", ETag=etag(DATA))
     server.script["/x"] = [whole] * 30
-    reasons = await until_done(fetcher, f"{server.url}/x", tmp_path / "x")
+    reasons = await until_done(piecewise, f"{server.url}/x", tmp_path / "x")
     assert reasons == ["the server ignores ranges; starting over"]
     assert (tmp_path / "x").read_bytes() == DATA
     assert "Range" not in server.seen("/x")[-1]
@@ -121,15 +76,15 @@ async def test_ranges_that_are_ignored(fetcher: Fetcher, server: OutputServer, t
     ["bytes 0-999999/12000345", "bytes 3000000-3999998/12000345", "bytes 3000000-3999999/99000000", "bytes */1", ""],
 )
 async def test_a_wrong_part_is_not_believed(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path, content_range: str
+    piecewise: Fetcher, server: OutputServer, tmp_path: Path, content_range: str
 ) -> None:
     spoil(server, 3 * PIECE, answer(b"x" * PIECE, 206, Content_Range=content_range, ETag=etag(DATA)))
-    reasons = await until_done(fetcher, f"{server.url}/x", tmp_path / "x")
+    reasons = await until_done(piecewise, f"{server.url}/x", tmp_path / "x")
     assert reasons == ["the server answered with another part than asked for; starting over"]
     assert (tmp_path / "x").read_bytes() == DATA
 
 
-async def test_another_file_in_between(fetcher: Fetcher, server: OutputServer, tmp_path: Path) -> None:
+async def test_another_file_in_between(piecewise: Fetcher, server: OutputServer, tmp_path: Path) -> None:
     """The ETag changes while pieces are fetched: nothing of the one is mixed with the other."""
     other = DATA[::-1]
 
@@ -138,22 +93,22 @@ async def test_another_file_in_between(fetcher: Fetcher, server: OutputServer, t
         return server.answer(request)  # 200: If-Range no longer holds
 
     spoil(server, 5 * PIECE, change)
-    reasons = await until_done(fetcher, f"{server.url}/x", tmp_path / "x")
+    reasons = await until_done(piecewise, f"{server.url}/x", tmp_path / "x")
     assert reasons == ["the file has changed meanwhile; starting over"]
     assert (tmp_path / "x").read_bytes() == other
 
 
-async def test_another_etag_on_a_part(fetcher: Fetcher, server: OutputServer, tmp_path: Path) -> None:
+async def test_another_etag_on_a_part(piecewise: Fetcher, server: OutputServer, tmp_path: Path) -> None:
     """A server that does not honour If-Range, but says whose part it is."""
     part = DATA[::-1][5 * PIECE : 6 * PIECE]
     told = f"bytes {5 * PIECE}-{6 * PIECE - 1}/{len(DATA)}"
     spoil(server, 5 * PIECE, answer(part, 206, Content_Range=told, ETag='"another"'))
-    assert len(await until_done(fetcher, f"{server.url}/x", tmp_path / "x")) == 1
+    assert len(await until_done(piecewise, f"{server.url}/x", tmp_path / "x")) == 1
     assert (tmp_path / "x").read_bytes() == DATA
 
 
 async def test_a_piece_that_is_cut_is_continued_by_another_connection(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path
+    piecewise: Fetcher, server: OutputServer, tmp_path: Path
 ) -> None:
     async def cut(request: web.Request) -> web.StreamResponse:
         begin = 4 * PIECE
@@ -171,76 +126,34 @@ async def test_a_piece_that_is_cut_is_continued_by_another_connection(
         return response
 
     spoil(server, 4 * PIECE, cut)
-    assert await until_done(fetcher, f"{server.url}/x", tmp_path / "x") == []
+    assert await until_done(piecewise, f"{server.url}/x", tmp_path / "x") == []
     assert (tmp_path / "x").read_bytes() == DATA
     assert (4 * PIECE + PIECE // 2, 5 * PIECE - 1) in ranges(server)
 
 
 @pytest.mark.parametrize("code", [429, 503])
 async def test_a_server_that_wants_fewer_connections_gets_fewer(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path, code: int
+    piecewise: Fetcher, server: OutputServer, tmp_path: Path, code: int
 ) -> None:
     spoil(server, 2 * PIECE, status(code, Retry_After="600"))
-    assert await until_done(fetcher, f"{server.url}/x", tmp_path / "x") == []
+    assert await until_done(piecewise, f"{server.url}/x", tmp_path / "x") == []
     assert (tmp_path / "x").read_bytes() == DATA
 
 
 async def test_when_all_are_turned_away_the_server_is_obeyed(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path
+    piecewise: Fetcher, server: OutputServer, tmp_path: Path
 ) -> None:
     server.script["/x"] = [
         lambda request: asyncio.sleep(0, server.answer(request)),
         *[status(429, Retry_After="7")] * 20,
     ]
     with pytest.raises(Retry, match="429") as caught:
-        await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
+        await attempt(piecewise, f"{server.url}/x", tmp_path / "x")
     assert caught.value.after == 7
     server.script.clear()
-    await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
+    await attempt(piecewise, f"{server.url}/x", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == DATA
     assert server.seen("/x")[-1]["If-Range"] == etag(DATA)
-
-
-async def test_what_came_before_a_crash_is_not_asked_for_again(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path
-) -> None:
-    """Holes and all: exactly the pieces that the state file does not name."""
-    (tmp_path / ".x.part").write_bytes(b"\0" * len(DATA))
-    spans = [(0, 2 * PIECE), (5 * PIECE, 6 * PIECE), (12 * PIECE, len(DATA))]
-    with (tmp_path / ".x.part").open("r+b") as part:
-        for start, end in spans:
-            os.pwrite(part.fileno(), DATA[start:end], start)
-    state = {"url": f"{server.url}/x", "spans": spans, "validator": etag(DATA), "total": len(DATA), "pieces": True}
-    (tmp_path / ".x.state").write_text(json.dumps(state))
-    await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
-    assert (tmp_path / "x").read_bytes() == DATA
-    assert ranges(server) == [(at * PIECE, (at + 1) * PIECE - 1) for at in (2, 3, 4, 6, 7, 8, 9, 10, 11)]
-
-
-async def test_expiry_in_the_middle_goes_on_at_the_fresh_address(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path
-) -> None:
-    """Another signature, the same file: what has come stays."""
-    server.script["/x"] = [on_range(server, 6 * PIECE, status(403))]
-    with pytest.raises(Gone, match="403"):
-        await attempt(fetcher, f"{server.url}/x?signature=old", tmp_path / "x")
-    before = len(server.requests)
-    server.script.clear()
-    await attempt(fetcher, f"{server.url}/x?signature=new", tmp_path / "x")
-    assert (tmp_path / "x").read_bytes() == DATA
-    assert all("Range" in headers for _path, headers in server.requests[before:])
-    assert len(server.requests) - before <= 12
-
-
-async def test_another_address_with_an_etag_that_proves_little_starts_over(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path
-) -> None:
-    """nginx makes ETags of time and size: two files can share one."""
-    state = {"url": f"{server.url}/a", "spans": [(0, 9)], "validator": '"6b05ec91-80"', "total": 9, "pieces": True}
-    (tmp_path / ".x.part").write_bytes(b"something")
-    (tmp_path / ".x.state").write_text(json.dumps(state))
-    await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
-    assert (tmp_path / "x").read_bytes() == DATA
 
 
 async def test_pieces_come_from_where_the_address_leads(server: OutputServer, tmp_path: Path) -> None:
@@ -262,81 +175,17 @@ async def test_pieces_come_from_where_the_address_leads(server: OutputServer, tm
     "location", ["http://169.254.169.254/x", "https://replicate.delivery/x", "http://127.0.0.1:1/x"]
 )
 async def test_a_piece_that_leads_away_is_refused(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path, location: str
+    piecewise: Fetcher, server: OutputServer, tmp_path: Path, location: str
 ) -> None:
     """Every request is checked as the first one is."""
     spoil(server, 3 * PIECE, redirect(location))
     with pytest.raises(Permanent, match="refused"):
-        await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
+        await attempt(piecewise, f"{server.url}/x", tmp_path / "x")
     assert not (tmp_path / "x").exists()
-
-
-async def test_a_disk_that_fills_up_is_told_and_gone_on_with(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = os.pwrite
-
-    def full(descriptor: int, block: memoryview, offset: int) -> int:
-        if offset >= 8 * PIECE:
-            raise OSError(28, "No space left on device")
-        return real(descriptor, block, offset)
-
-    monkeypatch.setattr(staging.os, "pwrite", full)
-    with pytest.raises(Retry, match="the disk is full"):
-        await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
-    monkeypatch.setattr(staging.os, "pwrite", real)
-    before = len(server.requests)
-    await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
-    assert (tmp_path / "x").read_bytes() == DATA
-    assert len(server.requests) - before < 13
-
-
-async def test_a_sync_that_fails_is_not_believed_later(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The kernel tells it once, and forgets the data: what was written since the last good sync comes again."""
-    real, failed = os.fdatasync, []
-
-    def fail(descriptor: int) -> None:
-        if not failed:
-            failed.append(descriptor)
-            raise OSError(5, "Input/output error")
-        real(descriptor)
-
-    monkeypatch.setattr(staging.os, "fdatasync", fail)
-    part = await asyncio.to_thread(Part, tmp_path / "x", f"{server.url}/x")
-    with pytest.raises(Retry, match="input/output error"):
-        await fetcher.attempt(f"{server.url}/x", part)
-    assert not (tmp_path / "x").exists()
-    await fetcher.attempt(f"{server.url}/x", part)
-    await asyncio.to_thread(part.close)
-    assert (tmp_path / "x").read_bytes() == DATA
-    assert [headers.get("Range") for headers in server.seen("/x")].count(None) == 2  # from the very beginning
-
-
-async def test_cancelled_while_several_connections_are_reading(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path
-) -> None:
-    """It ends at once, nothing is written afterwards, and what has come is there for the next time."""
-
-    async def stuck(request: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(60)
-        return server.answer(request)
-
-    server.script["/x"] = [lambda request: asyncio.sleep(0, server.answer(request)), *[stuck] * 12]
-    part = await asyncio.to_thread(Part, tmp_path / "x", f"{server.url}/x")
-    task = asyncio.create_task(fetcher.attempt(f"{server.url}/x", part))
-    await until(lambda: asyncio.sleep(0, part.done == PIECE and len(server.requests) == 5))
-    task.cancel()
-    async with asyncio.timeout(10):
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    await asyncio.to_thread(part.close)
-    assert json.loads((tmp_path / ".x.state").read_bytes())["spans"] == [[0, PIECE]]
 
 
 async def test_one_connection_that_is_quick_is_enough(
-    fetcher: Fetcher, server: OutputServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    piecewise: Fetcher, server: OutputServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "ENOUGH", 0)
     running = most = 0
@@ -350,5 +199,5 @@ async def test_one_connection_that_is_quick_is_enough(
         return server.answer(request)
 
     server.script["/x"] = [count] * 13
-    await attempt(fetcher, f"{server.url}/x", tmp_path / "x")
+    await attempt(piecewise, f"{server.url}/x", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == DATA and most == 1 and len(server.requests) == 13

@@ -114,7 +114,7 @@ async def test_a_hub_in_trouble_gets_one_commit(
     def lost_after_it_was_done(request: web.Request) -> bool:
         return "/commit/" in request.path and hub.called("/commit/") == 3
 
-    hub.faults["/commit/"] = [status(500), status(429, Retry_After="0")]
+    hub.faults["/commit/"] = [status(500), status(429, Retry_After="1")]
     hub.lose = lost_after_it_was_done
     await configure(store, to_hub(hub))
     [row] = (await delivered(store, server, start_worker)).values()
@@ -184,7 +184,10 @@ async def test_killed_between_the_commit_and_its_mark(
     assert hub.repos["me/abc"].files()["model.safetensors"] == MODEL
 
 
-@pytest.mark.parametrize("moment", ["partNumber=2", "uploadId=", "manifest.json"])
+@pytest.mark.parametrize(
+    "moment",
+    ["partNumber=2", *(pytest.param(later, marks=pytest.mark.slow) for later in ("uploadId=", "manifest.json"))],
+)
 async def test_killed_during_an_upload(
     tmp_path: Path, settings: Settings, server: OutputServer, bucket: Bucket, gate: Gate, moment: str
 ) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from daemon.delivery import retrying
 from daemon.delivery.errors import Permanent, Retry
 from daemon.delivery.retrying import Backoff, persist
+from tests.support.clock import Clock
 
 
 async def waits(monkeypatch: pytest.MonkeyPatch, *asked: float | None) -> list[float]:
@@ -28,8 +27,8 @@ async def waits(monkeypatch: pytest.MonkeyPatch, *asked: float | None) -> list[f
         pass
 
     monkeypatch.setattr(retrying.asyncio, "sleep", sleep)
-    limits = {"clock": lambda: 0.0, "no_retry_after": 1e6, "stop_at": math.inf}
-    assert await persist(attempt, note, backoff=Backoff(1.0, 4.0, 100.0), **limits) == "done"  # type: ignore[arg-type]
+    backoff = Backoff(1.0, 4.0, 100.0)
+    assert await persist(attempt, note, clock=lambda: 0.0, no_retry_after=lambda: 1e6, backoff=backoff) == "done"
     return seen
 
 
@@ -41,12 +40,30 @@ async def test_what_the_other_side_asks_for_is_kept_within_reason(monkeypatch: p
     assert await waits(monkeypatch, 55.0, 0.0, 10_000.0) == [55.0, 2.0, 100.0]
 
 
-async def test_no_attempt_begins_after_the_end() -> None:
+@pytest.mark.parametrize(
+    ("asked", "began"),
+    [
+        (None, [0.0, 1.0, 3.0, 7.0, 11.0, 12.0]),
+        (7.0, [0.0, 7.0, 9.0, 12.0]),  # the second time so much is no longer left
+        (900.0, [0.0, 1.0, 3.0, 7.0, 11.0, 12.0]),  # as long as the file will not be there: no reason to give it up
+    ],
+)
+async def test_attempts_are_made_until_the_end_and_none_after_it(
+    monkeypatch: pytest.MonkeyPatch, asked: float | None, began: list[float]
+) -> None:
+    clock, seen = Clock(0.0), []
+
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+
     async def attempt() -> str:
-        raise Retry("not now", after=50.0)
+        seen.append(clock.now)
+        raise Retry("not now", after=asked)
 
     async def note(_reason: str) -> None:
         pass
 
+    monkeypatch.setattr(retrying.asyncio, "sleep", sleep)
     with pytest.raises(Permanent, match=r"not now .*no further attempt"):
-        await persist(attempt, note, clock=lambda: 0.0, no_retry_after=49.0, stop_at=math.inf, backoff=Backoff())
+        await persist(attempt, note, clock=clock, no_retry_after=lambda: 13.0, backoff=Backoff(1.0, 4.0, 1000.0))
+    assert seen == began

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import re
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 import yaml
 
 from tests.conftest import system_program
+from tests.support.ports import free_port
 from tests.support.webapp import Served, running_app
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -49,12 +49,6 @@ def expressions() -> Iterator[tuple[str, str]]:
             yield panel["title"], text
     for name, rule in ALERTS.items():
         yield name, rule["expr"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

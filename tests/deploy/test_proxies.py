@@ -23,12 +23,14 @@ from daemon.deploy.facts import Facts
 from tests.conftest import system_program
 from tests.support import fronts
 from tests.support.daemon import Daemon, running_daemon
-from tests.support.fronts import NAME, certificate, free_port
+from tests.support.fronts import NAME, certificate
+from tests.support.ports import free_port
 from tests.support.signed import PATH, SECRET, prediction, signed
 
 REPLICATE, INTERNAL, STRANGER = "127.0.1.5", "127.0.2.5", "127.0.3.5"
 TOKEN = "admin-secret"
 MIB = 1024 * 1024
+SILENCE = 4  # seconds after which a proxy is taken to have said all
 PROXIES = {"nginx": (nginx_file.render, fronts.nginx), "caddy": (caddy_file.render, fronts.caddy)}
 SPOOFED = {
     "X-Forwarded-For": REPLICATE,
@@ -100,7 +102,7 @@ class Front:
         await writer.drain()
         answer = b""
         with contextlib.suppress(TimeoutError, ConnectionError, ssl.SSLError):
-            while chunk := await asyncio.wait_for(reader.read(65536), 2):
+            while chunk := await asyncio.wait_for(reader.read(65536), SILENCE):
                 answer += chunk
         writer.transport.abort()
         return answer
@@ -252,8 +254,8 @@ VARIANTS = {
 async def test_a_smuggled_request_never_reaches_the_daemon_as_one(tmp_path: Path, kind: str) -> None:
     """A stranger may only send webhooks. Whatever of it the proxy takes for a second request it must judge itself."""
     async with front(tmp_path, kind) as proxy:
-        for name, data in VARIANTS.items():
-            answer = await proxy.raw(data.encode("latin-1"))
+        answers = await asyncio.gather(*(proxy.raw(data.encode("latin-1")) for data in VARIANTS.values()))
+        for name, answer in zip(VARIANTS, answers, strict=True):
             # /smuggled is not public: had it come to the daemon as a request, the answer would be its 401.
             assert b'"unauthorized"' not in answer, (name, answer)
         assert "/smuggled" not in proxy.daemon.log.read_text()  # refused requests are in its log with their path

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import running_daemon
-from tests.support.fronts import free_port, haproxy, nginx_stream
+from tests.support.fronts import haproxy, nginx_stream
+from tests.support.ports import free_ports
 from tests.support.signed import PATH, SECRET, prediction, signed
 
 
 @pytest.mark.parametrize("sender", ["nginx", "send-proxy", "send-proxy-v2"])
 async def test_the_client_is_known_behind_it(tmp_path: Path, sender: str) -> None:
-    proxied, port = free_port(), free_port()
+    proxied, port = free_ports(2)
     given = {
         "TUNERD_LISTEN": f"127.0.0.1:0,proxy://127.0.0.1:{proxied}",
         "TUNERD_WEBHOOK_SECRET": SECRET,

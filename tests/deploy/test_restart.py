@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ import pytest
 
 from tests.conftest import system_program
 from tests.support.daemon import clean_environment
+from tests.support.ports import free_port
 from tests.support.signed import PATH, SECRET, prediction, signed
 
 RESTARTS = max(4, min(50, int(os.environ.get("FAULT_ROUNDS", "4"))))
@@ -79,8 +79,7 @@ async def load(url: str, outcomes: Outcomes, stop: asyncio.Event) -> int:
 @contextlib.asynccontextmanager
 async def activated(tmp_path: Path) -> AsyncIterator[tuple[str, Path]]:
     """The address, and the file that names the daemon's process."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     pid_file, log = tmp_path / "pid", tmp_path / "daemon.log"
     variables = {"TUNERD_DATA_DIR": str(tmp_path / "data"), "TUNERD_WEBHOOK_SECRET": SECRET, "PIDFILE": str(pid_file)}
     passed = [f"--setenv={name}" for name in ("PATH", "HOME", "PIDFILE", "TUNERD_DATA_DIR", "TUNERD_WEBHOOK_SECRET")]
@@ -116,15 +115,15 @@ async def ready(url: str) -> None:
     raise AssertionError("not ready")
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("restarts", [1, pytest.param(RESTARTS, marks=pytest.mark.slow)], ids=["once", "rounds"])
 @pytest.mark.timeout(120 + 20 * RESTARTS)
-async def test_restarts_under_load_lose_no_request(tmp_path: Path) -> None:
+async def test_restarts_under_load_lose_no_request(tmp_path: Path, restarts: int) -> None:
     outcomes, stop = Outcomes(), asyncio.Event()
     async with activated(tmp_path) as (url, pid_file):
         await ready(url)
         sending = asyncio.create_task(load(url, outcomes, stop))
         seen = set()
-        for _ in range(RESTARTS):
+        for _ in range(restarts):
             await asyncio.sleep(1)
             pid = int(pid_file.read_text())
             seen.add(pid)
@@ -136,9 +135,9 @@ async def test_restarts_under_load_lose_no_request(tmp_path: Path) -> None:
             await ready(url)
         stop.set()
         sent = await sending
-        assert len(seen) == RESTARTS
+        assert len(seen) == restarts
         assert outcomes.failed == []
         assert outcomes.answered == sent
         async with aiohttp.ClientSession() as session, session.get(url + "/api/cloud/jobs") as answer:
             assert (await answer.json())["total"] == 7
-    print(f"{RESTARTS} restarts, {sent} requests, the longest took {outcomes.longest:.1f} s")
+    print(f"{restarts} restarts, {sent} requests, the longest took {outcomes.longest:.1f} s")

@@ -12,8 +12,8 @@ from daemon.sandbox.server import Sandbox
 from tests.e2e.conftest import wired_daemon
 from tests.e2e.test_loop import submit
 from tests.support.daemon import WAIT_SECONDS, Daemon
-from tests.support.outputs import until
 from tests.support.receiver import running_receiver
+from tests.support.waiting import until
 
 
 async def put(daemon: Daemon, path: str, body: dict[str, Any]) -> Any:

@@ -1,7 +1,8 @@
 """schemathesis against the real daemon and the sandbox: no 5xx, and no answer that the document does not have.
 
 It reads ``/openapi.json``, sends what fits the schemas and what does not, and follows the links from a submit to the
-job, its events, its log. With FAULT_ROUNDS=100, as `make test-all` has it, it sends a dozen times as much.
+job, its events, its log. With FAULT_ROUNDS=100, as `make test-all` has it, it sends a dozen times as much;
+what `make test` has is one of everything.
 """
 
 from __future__ import annotations
@@ -69,12 +70,20 @@ async def seeded(daemon: Daemon) -> None:
 
 
 @pytest.mark.timeout(MOST_SECONDS)
+async def test_one_of_everything(daemon: Daemon, sandbox: Sandbox, tmp_path: Path) -> None:
+    await seeded(daemon)
+    assert await schemathesis(daemon, tmp_path, examples=1, phases="examples,fuzzing,stateful") > 60
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(MOST_SECONDS)
 async def test_every_operation(daemon: Daemon, sandbox: Sandbox, tmp_path: Path) -> None:
     await seeded(daemon)
     phases = "examples,coverage,fuzzing"
     assert await schemathesis(daemon, tmp_path, examples=max(2, ROUNDS // 4), phases=phases) > 500
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(MOST_SECONDS)
 async def test_links(daemon: Daemon, sandbox: Sandbox, tmp_path: Path) -> None:
     await seeded(daemon)

@@ -27,7 +27,6 @@ from tests.store.care.conftest import KEY, OLD, fill, run_job
 from tests.support.daemon import clean_environment
 from tests.support.events import NOW
 
-# `make test` runs them short; CI and `make test-all` in full length.
 ROUNDS = max(2, int(os.environ.get("FAULT_ROUNDS", "8")) // 4)
 MISSES = 30  # kills that may come too late before the first one that does not
 JOBS, EVENTS = 6, 40  # enough for a run to take some tenths of a second

@@ -16,7 +16,6 @@ from daemon.core.signature import sign
 from daemon.parsing import decode_webhook_secret
 from tests.support.daemon import Daemon, running_daemon
 
-# `make test` runs them short; CI and `make test-all` in full length.
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "8"))
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 SENDERS = 8  # concurrent, each its own job with a growing log
@@ -60,19 +59,19 @@ async def journal(daemon: Daemon) -> dict[str, int]:
     return found
 
 
-@pytest.mark.slow
-async def test_every_acknowledged_event_survives(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [2, pytest.param(ROUNDS, marks=pytest.mark.slow)], ids=["twice", "rounds"])
+async def test_every_acknowledged_event_survives(tmp_path: Path, rounds: int) -> None:
     chance = random.Random(20260105)
     async with running_daemon(tmp_path, TUNERD_WEBHOOK_SECRET=SECRET, TUNERD_WEBHOOK_RATE_PER_SECOND="0") as daemon:
         load = Load(daemon.url + "/api/webhooks/replicate", daemon.session)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             senders = [asyncio.create_task(load.send_until_cut(sender)) for sender in range(SENDERS)]
             await asyncio.sleep(chance.uniform(0.02, 0.4))
             await daemon.kill()
             await asyncio.gather(*senders)
             await daemon.start()
         kept = await journal(daemon)
-        assert len(load.acknowledged) > ROUNDS
+        assert len(load.acknowledged) > rounds
         assert load.acknowledged.keys() <= kept.keys()
         sample = chance.sample(sorted(load.acknowledged), min(300, len(load.acknowledged)))
         for webhook_id in sample:

@@ -23,24 +23,16 @@ from daemon.notify.sender import Sender
 from daemon.store.notifications import Endpoint, EndpointChange
 from daemon.store.secrets import endpoint_secret, endpoint_url
 from daemon.store.store import Store
+from tests.support.clock import RunningClock
+from tests.support.empty import lay_down
 from tests.support.receiver import Receiver, running_receiver
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-class Clock:
-    """Real time, and what a test adds to it."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
-
-
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with Store.open(None, tmp_path / "data") as opened:
+    async with Store.open(None, lay_down(tmp_path / "data")) as opened:
         yield opened
 
 
@@ -64,7 +56,7 @@ async def listen(store: Store, url: str, name: str = "chat", **changes: Any) -> 
 
 @contextlib.asynccontextmanager
 async def sending(store: Store, **options: Any) -> AsyncIterator[Sender]:
-    options.setdefault("clock", Clock())
+    options.setdefault("clock", RunningClock())
     async with Sender(store, jitter=lambda: 0.5, **options) as sender:
         running = asyncio.create_task(sender.run())
         try:
@@ -103,7 +95,7 @@ async def test_what_is_sent_verifies_with_the_reference_library(store: Store, re
 
 async def test_it_is_sent_again_under_the_same_id_until_it_is_taken(store: Store, receiver: Receiver) -> None:
     receiver.answers = [500, 302, 429, 200]
-    clock = Clock()
+    clock = RunningClock()
     await listen(store, receiver.url)
     webhook_id = await tell(store)
     async with sending(store, clock=clock):
@@ -140,7 +132,7 @@ async def test_an_endpoint_that_is_dead_for_days_is_disabled_and_can_come_back(
     store: Store, receiver: Receiver
 ) -> None:
     receiver.answers = [500]
-    clock = Clock()
+    clock = RunningClock()
     await listen(store, receiver.url)
     await tell(store)
     async with sending(store, clock=clock):
@@ -192,7 +184,7 @@ class Inside(AbstractResolver):
 async def test_a_private_address_is_refused(store: Store, receiver: Receiver, host: str) -> None:
     await listen(store, receiver.url.replace("127.0.0.1", host))
     await tell(store)
-    clock = Clock()
+    clock = RunningClock()
     async with sending(store, clock=clock, caller=Caller(clock, Inside())):
         endpoint = await until(store, lambda one: one.last_error is not None)
     assert "not a public address; set allow_private" in str(endpoint.last_error)
@@ -202,7 +194,7 @@ async def test_a_private_address_is_refused(store: Store, receiver: Receiver, ho
 async def test_a_private_address_may_be_allowed(store: Store, receiver: Receiver) -> None:
     await listen(store, receiver.url.replace("127.0.0.1", "chat.example"), allow_private=True)
     await tell(store)
-    clock = Clock()
+    clock = RunningClock()
     async with sending(store, clock=clock, caller=Caller(clock, Inside())):
         [request] = await receiver.wait_for(1)
     assert json.loads(request.body)["data"] == {"endpoint": "chat"}

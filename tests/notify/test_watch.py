@@ -14,6 +14,7 @@ from daemon.notify.watch import Watch
 from daemon.store.effective import EffectiveSettings
 from daemon.store.notifications import EndpointChange
 from daemon.store.store import Store
+from tests.support.empty import lay_down
 from tests.support.events import NOW, append, body, new_job
 from tests.support.outputs import settings_for
 
@@ -28,7 +29,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
-    async with Store.open(None, settings.data_dir) as opened:
+    async with Store.open(None, lay_down(settings.data_dir)) as opened:
         chat = EndpointChange(name="chat", shown_url="x", events=None, allow_private=False, enabled=True)
         await opened.notifications.put_endpoints([chat], now=NOW)
         yield opened

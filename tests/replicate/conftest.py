@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from cryptography.fernet import Fernet
 
 from daemon.config import Settings, load_settings
 from daemon.replicate.client import ReplicateClient
@@ -21,23 +25,23 @@ from daemon.replicate.token import TokenSource
 from daemon.sandbox.server import Sandbox
 from daemon.store.effective import EffectiveSettings
 from daemon.store.store import Store
+from tests.support import clock as clocks
+from tests.support.empty import lay_down
+from tests.support.serving import serving
+from tests.support.waiting import until
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 WEBHOOK = "https://hooks.example.com"
+SECRET = "hf_" + "T" * 30
 
 
-class Clock:
-    """Unix seconds; ``sleep`` passes at once and is remembered."""
+class Clock(clocks.Clock):
+    """``sleep`` passes at once and is remembered."""
 
     def __init__(self) -> None:
-        import time
-
-        self.now = time.time()
+        super().__init__(time.time())
         self.slept: list[float] = []
         self.steady = False  # the sandbox has its own clock: sleeping must not move ours away from it
-
-    def __call__(self) -> float:
-        return self.now
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -65,10 +69,19 @@ class World:
         """The paths of the API requests that were made, by method and a part of the path."""
         return [call.path for call in self.sandbox.requests if call.method == method and path in call.path]
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
-        async with asyncio.timeout(seconds):
-            while not await condition():  # noqa: ASYNC110 - the other side of a socket sets no event
-                await asyncio.sleep(0.02)
+    def sent(self) -> list[dict[str, Any]]:
+        """The bodies of the create calls."""
+        ends = ("/predictions", "/trainings")
+        return [
+            json.loads(one.body) for one in self.sandbox.requests if one.method == "POST" and one.path.endswith(ends)
+        ]
+
+    @staticmethod
+    async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+        await until(condition)
+
+
+Make = Callable[..., Awaitable[World]]
 
 
 @pytest.fixture
@@ -85,7 +98,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with Store.open(None, tmp_path / "data") as opened:
+    async with Store.open(None, lay_down(tmp_path / "data")) as opened:
         yield opened
 
 
@@ -96,9 +109,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def make_world(
-    tmp_path: Path, sandbox: Sandbox, store: Store, session: aiohttp.ClientSession, clock: Clock
-) -> Callable[..., Awaitable[World]]:
+def make_world(tmp_path: Path, sandbox: Sandbox, store: Store, session: aiohttp.ClientSession, clock: Clock) -> Make:
     """A daemon's parts; called twice, the second is the daemon after a restart. ``over``: another store."""
     own = store
 
@@ -133,8 +144,31 @@ def make_world(
 
 
 @pytest.fixture
-async def world(make_world: Callable[..., Awaitable[World]]) -> World:
+async def world(make_world: Make) -> World:
     return await make_world()
+
+
+@contextlib.asynccontextmanager
+async def two_nodes(url: str, folder: Path, make_world: Make) -> AsyncIterator[tuple[World, World]]:
+    """Two daemons' parts, each with its own connection to the PostgreSQL database at ``url``."""
+    key = Fernet.generate_key()
+    async with (
+        Store.open(url, folder / "a", secret_key=key) as one,
+        Store.open(url, folder / "b", secret_key=key) as other,
+    ):
+        yield await make_world(one), await make_world(other)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def nodes(
+    request: pytest.FixtureRequest, tmp_path: Path, store: Store, make_world: Make
+) -> AsyncIterator[tuple[World, World]]:
+    """Two daemons' submitters over one database."""
+    if request.param == "sqlite":
+        yield await make_world(store), await make_world(store)
+        return
+    async with two_nodes(request.getfixturevalue("postgres_url"), tmp_path, make_world) as both:
+        yield both
 
 
 class Counterpart:
@@ -165,12 +199,5 @@ class Counterpart:
 @pytest.fixture
 async def counterpart() -> AsyncIterator[Counterpart]:
     part = Counterpart()
-    app = web.Application(client_max_size=2**30)
-    app.router.add_route("*", "/{rest:.*}", part.handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    part.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield part
-    await runner.cleanup()
+    async with serving(part.handle) as part.url:
+        yield part

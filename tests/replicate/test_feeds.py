@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_aiohttp.plugin import AiohttpServer
 
+from daemon.replicate import feeds
 from daemon.replicate.feeds import CACHE_SECONDS, MAX_BYTES, StatusFeed, parse_status
 
 INCIDENT = (
@@ -79,12 +79,12 @@ class StatusPage:
 
 
 @pytest.fixture
-async def page() -> AsyncIterator[tuple[StatusPage, str]]:
+async def page(aiohttp_server: AiohttpServer) -> tuple[StatusPage, str]:
     page = StatusPage()
     app = web.Application()
     app.router.add_get("/api/v1/summary", page.answer)
-    async with TestServer(app) as server:
-        yield page, str(server.make_url("/api/v1/summary"))
+    server = await aiohttp_server(app)
+    return page, str(server.make_url("/api/v1/summary"))
 
 
 async def test_one_request_serves_all_for_a_minute(page: tuple[StatusPage, str]) -> None:
@@ -111,13 +111,15 @@ async def test_one_request_serves_all_for_a_minute(page: tuple[StatusPage, str])
     ],
     ids=["error", "html", "huge", "hangs"],
 )
-async def test_of_no_help(page: tuple[StatusPage, str], status: int, body: bytes, delay: float, said: str) -> None:
+async def test_of_no_help(
+    page: tuple[StatusPage, str], monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, delay: float, said: str
+) -> None:
     status_page, url = page
     status_page.status, status_page.body, status_page.delay = status, body, delay
+    assert feeds.TIMEOUT_SECONDS < 3  # what the API promises
+    monkeypatch.setattr(feeds, "TIMEOUT_SECONDS", 0.2 if delay else 60.0)
     async with aiohttp.ClientSession() as session:
-        started = time.monotonic()
         answer = await StatusFeed(session, url, time.monotonic).status()
-    assert time.monotonic() - started < 3
     assert answer.operational is None
     assert said in (answer.error or "")
 
@@ -126,4 +128,4 @@ async def test_nobody_there() -> None:
     async with aiohttp.ClientSession() as session:
         answer = await StatusFeed(session, "http://127.0.0.1:9/", time.monotonic).status()
     assert answer.operational is None
-    assert answer.error == "The status page could not be read: ClientConnectorError."
+    assert answer.error == "The status page could not be read: the connection was refused."

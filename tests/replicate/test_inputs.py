@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,7 @@ from aiohttp import web
 
 from daemon.errors import ConfigInvalid
 from daemon.replicate.request import SubmitRequest
-from tests.replicate.conftest import Counterpart, World
-
-Make = Callable[..., Awaitable[World]]
+from tests.replicate.conftest import Counterpart, Make, World
 
 
 @pytest.mark.parametrize(

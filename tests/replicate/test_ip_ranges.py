@@ -10,10 +10,11 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from pytest_aiohttp.plugin import AiohttpServer
 
 from daemon.replicate import ip_ranges
 from daemon.replicate.ip_ranges import RangesFeed
+from tests.support.clock import Clock
 
 GOOD = ["34.82.0.0/15", "34.105.0.0/17"]
 
@@ -40,13 +41,13 @@ class Google:
 
 
 @pytest.fixture
-async def google() -> AsyncIterator[Google]:
+async def google(aiohttp_server: AiohttpServer) -> Google:
     found = Google()
     app = web.Application()
     app.router.add_get("/cloud.json", found.answer)
-    async with TestServer(app) as server:
-        found.url = str(server.make_url("/cloud.json"))
-        yield found
+    server = await aiohttp_server(app)
+    found.url = str(server.make_url("/cloud.json"))
+    return found
 
 
 @pytest.fixture
@@ -55,17 +56,11 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield opened
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_767_600_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def make(session: aiohttp.ClientSession, google: Google, folder: Path, **more: Any) -> RangesFeed:
     wanted = more.pop("wanted", lambda: ("us-west1",))
-    return RangesFeed(session, google.url, folder / "ip-ranges.json", wanted, now=more.pop("now", Clock()))
+    return RangesFeed(
+        session, google.url, folder / "ip-ranges.json", wanted, now=more.pop("now", Clock(1_767_600_000.0))
+    )
 
 
 def networks(feed: RangesFeed) -> list[str]:
@@ -73,7 +68,7 @@ def networks(feed: RangesFeed) -> list[str]:
 
 
 async def test_an_unchanged_list_is_not_sent_again(google: Google, session, tmp_path: Path) -> None:
-    clock = Clock()
+    clock = Clock(1_767_600_000.0)
     feed = make(session, google, tmp_path, now=clock)
     first = await feed.refresh()
     clock.now += 100

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 
-from daemon.core.jobs import JobStatus
-from daemon.errors import ProviderError
 from daemon.replicate.outbox import CLAIM_SECONDS
 from daemon.replicate.request import SubmitRequest
-from daemon.store.store import Store
-from tests.replicate.conftest import World
-
-Make = Callable[..., Awaitable[World]]
-HELLO = SubmitRequest(model="acme/hello", input={"text": "x"})
+from tests.replicate.conftest import Make, World, two_nodes
+from tests.replicate.crashes import HELLO
 
 
 @pytest.fixture
 async def nodes(tmp_path: Path, postgres_url: str, make_world: Make) -> AsyncIterator[tuple[World, World]]:
-    key = Fernet.generate_key()
-    async with (
-        Store.open(postgres_url, tmp_path / "a", secret_key=key) as one,
-        Store.open(postgres_url, tmp_path / "b", secret_key=key) as other,
-    ):
-        yield await make_world(one), await make_world(other)
+    async with two_nodes(postgres_url, tmp_path, make_world) as both:
+        yield both
 
 
 def creates(world: World) -> int:
@@ -106,20 +96,6 @@ async def test_ten_submits_with_one_key_to_both(nodes: tuple[World, World]) -> N
     assert sorted(result.status_code for result in results) == [200] * 9 + [201]
     assert {result.body["provider_job_id"] for result in results} == set(one.sandbox.predictions)
     assert creates(one) == 1
-
-
-async def test_a_repeat_hears_of_the_others_failure(nodes: tuple[World, World]) -> None:
-    one, other = nodes
-    one.sandbox.faults.insufficient_credit_next = -1
-    one.sandbox.faults.latency = 0.1
-    first = asyncio.create_task(one.submitter.submit(HELLO, idempotency_key="k"))
-    await asyncio.sleep(0.05)
-    with pytest.raises(ProviderError):
-        await other.submitter.submit(HELLO, idempotency_key="k")
-    with pytest.raises(ProviderError):
-        await first
-    (job,), _, _ = await one.store.jobs.list()
-    assert job.status is JobStatus.FAILED
 
 
 async def test_claims(nodes: tuple[World, World]) -> None:

@@ -3,46 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 from aiohttp import web
 
 from daemon.core.jobs import JobStatus
-from daemon.core.prediction import parse_prediction
-from daemon.replicate.request import SubmitRequest
-from daemon.store.records import IncomingEvent, Job
-from tests.replicate.conftest import Counterpart, World
-
-Make = Callable[..., Awaitable[World]]
-HELLO = SubmitRequest(model="acme/hello", input={"text": "x"})
-
-
-async def submitted(world: World, **more: Any) -> Job:
-    result = await world.submitter.submit(SubmitRequest(model="acme/trainer", input={"stuck": False, **more}))
-    job = await world.store.jobs.get(result.body["job_id"])
-    assert job is not None
-    return job
-
-
-async def seen(world: World, body: dict[str, Any]) -> Job:
-    """A job that this daemon knows from an event."""
-    raw = json.dumps(body).encode()
-    event = IncomingEvent(f"msg_{body['id']}", "1", "v1,x", raw, world.clock(), "webhook", "1.2.3.4", True)
-    appended = await world.store.journal.append(event, parse_prediction(raw))
-    return await job_of(world, appended.job_id or "")
-
-
-async def job_of(world: World, job_id: str) -> Job:
-    job = await world.store.jobs.get(job_id)
-    assert job is not None
-    return job
-
-
-def shown(provider_id: str, **more: Any) -> dict[str, Any]:
-    return {"id": provider_id, "status": "processing", "logs": "step 1\n", "output": None, "input": {}, **more}
+from daemon.errors import NotReady
+from tests.replicate.conftest import Counterpart, Make, World
+from tests.replicate.known import job_of, seen, shown, submitted
 
 
 async def test_a_job_without_any_webhook_ends_by_polling_alone(world: World) -> None:
@@ -62,46 +30,6 @@ async def test_a_job_without_any_webhook_ends_by_polling_alone(world: World) -> 
     assert all(event.webhook_id.startswith(f"poll_{final.provider_job_id}_") for event in events)
     assert [delivery.destination for delivery in await world.store.deliveries.of_job(job.job_id)] == ["local"]
     assert await world.reconciler.check_all() == 0  # finished: not asked for again
-
-
-async def test_nothing_new_is_no_event(world: World) -> None:
-    result = await world.submitter.submit(HELLO)
-    for _ in range(3):
-        assert await world.reconciler.check_all() == 0
-    assert await world.store.journal.events() == []
-    job = await job_of(world, result.body["job_id"])
-    assert (job.checked_at, job.check_after) == (world.clock(), None)
-
-
-@pytest.mark.parametrize(
-    ("change", "news"),
-    [
-        ({}, 0),
-        ({"status": "starting"}, 0),  # a backend that lags behind
-        ({"logs": "step 1\nstep 2\n"}, 1),
-        ({"logs": None}, 0),
-        ({"output": ["a", "b"]}, 0),  # as known, in another spelling
-        ({"output": ["a", "b", "c"]}, 1),
-        ({"error": "boom"}, 1),
-        ({"status": "paused"}, 1),
-        ({"status": "succeeded"}, 1),
-        ({"extra": 1, "metrics": {"predict_time": 3}}, 0),
-    ],
-)
-async def test_what_counts_as_new(
-    make_world: Make, counterpart: Counterpart, change: dict[str, Any], news: int
-) -> None:
-    world = await make_world(REPLICATE_BASE_URL=counterpart.url)
-    known = shown("abc", output=["a", "b"])
-    await seen(world, known)
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=json.dumps({**known, **change}, separators=(",", ":")).encode())
-
-    counterpart.say(answer)
-    assert await world.reconciler.check_all() == news
-    assert await world.reconciler.check_all() == 0
-    assert len(await world.store.journal.events()) == 1 + news
 
 
 async def test_404_is_never_failed_and_backs_off_over_a_restart(make_world: Make, counterpart: Counterpart) -> None:
@@ -200,28 +128,6 @@ async def test_without_a_token_nothing_is_asked(make_world: Make, counterpart: C
     assert counterpart.seen == []
 
 
-async def test_an_output_that_the_final_event_lacked_is_asked_for_once(
-    make_world: Make, counterpart: Counterpart
-) -> None:
-    world = await make_world(REPLICATE_BASE_URL=counterpart.url)
-    job = await seen(world, shown("abc", status="succeeded"))
-    await seen(world, shown("old", status="succeeded", completed_at="2020-01-01T00:00:00Z"))
-    counterpart.say({"data": shown("abc", status="succeeded", output="https://replicate.delivery/x/out.zip")})
-    assert await world.reconciler.check_all() == 1
-    assert (await job_of(world, job.job_id)).output == '"https://replicate.delivery/x/out.zip"'
-    assert await world.reconciler.check_all() == 0
-    assert [request.path for request in counterpart.seen] == ["/v1/predictions/abc"]
-
-
-async def test_an_output_that_is_null_is_asked_for_once(make_world: Make, counterpart: Counterpart) -> None:
-    world = await make_world(REPLICATE_BASE_URL=counterpart.url)
-    await seen(world, shown("abc", status="succeeded"))
-    counterpart.say({"data": shown("abc", status="succeeded", data_removed=True)})
-    for _ in range(3):
-        assert await world.reconciler.check_all() == 0
-    assert len(counterpart.seen) == 1
-
-
 async def test_run_begins_at_once_and_goes_on(make_world: Make) -> None:
     world = await make_world(TUNERD_RECONCILE_SECONDS="0.05")
     job = await submitted(world, steps=2)
@@ -244,3 +150,59 @@ async def test_a_programming_error_is_not_swallowed(world: World) -> None:
     world.submitter.resume_outbox = broken  # type: ignore[method-assign]
     with pytest.raises(ZeroDivisionError):
         await world.reconciler.run()
+
+
+async def completed_by_the_rounds(world: World, job_id: str) -> None:
+    running = asyncio.create_task(world.reconciler.run())
+
+    async def ended() -> bool:
+        return (await job_of(world, job_id)).status is JobStatus.COMPLETED
+
+    await world.until(ended)
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_checks_do_not_wait_for_an_upload(make_world: Make) -> None:
+    world = await make_world(TUNERD_RECONCILE_SECONDS="0.05")
+    job = await submitted(world, steps=2)
+
+    async def uploading() -> None:
+        await asyncio.Event().wait()
+
+    world.submitter.resume_outbox = uploading  # type: ignore[method-assign]
+    await completed_by_the_rounds(world, job.job_id)
+
+
+async def test_checks_go_on_where_the_intents_fail(make_world: Make) -> None:
+    world = await make_world(TUNERD_RECONCILE_SECONDS="0.05")
+    job = await submitted(world, steps=2)
+
+    async def failing() -> None:
+        raise NotReady("the temporary folder is not writable")
+
+    world.submitter.resume_outbox = failing  # type: ignore[method-assign]
+    await completed_by_the_rounds(world, job.job_id)
+
+
+async def test_a_clock_that_is_set_back_ends_a_pause(make_world: Make, counterpart: Counterpart) -> None:
+    """At boot the clock was hours ahead, and Replicate could not be reached yet."""
+    world = await make_world(REPLICATE_BASE_URL=counterpart.url)
+    await seen(world, shown("abc"))
+    counterpart.say({"status": 429, "data": {"detail": "throttled", "retry_after": 20}})
+    await world.reconciler.check_all()
+    counterpart.say({"data": shown("abc", status="succeeded")})
+    assert await world.reconciler.check_all() == 0
+    world.clock.now -= 3 * 3600
+    assert await world.reconciler.check_all() == 1
+
+
+async def test_a_clock_that_is_set_back_ends_a_backoff(make_world: Make, counterpart: Counterpart) -> None:
+    world = await make_world(REPLICATE_BASE_URL=counterpart.url)
+    await seen(world, shown("abc"))
+    counterpart.say({"status": 404, "data": {}})
+    await world.reconciler.check_all()
+    counterpart.say({"data": shown("abc", status="succeeded")})
+    assert await world.reconciler.check_all() == 0
+    world.clock.now -= 3 * 3600
+    assert await world.reconciler.check_all() == 1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.replicate.retry import RetryPolicy, backoff, provider_words, retry_after
+from daemon.replicate.retry import RetryPolicy, backoff, clock_ahead, provider_words, retry_after
 
 NOW = 1_767_600_000.0
 LOW_CREDIT = (
@@ -85,3 +85,25 @@ def test_backoff_doubles_and_is_bounded() -> None:
     policy = RetryPolicy(first=1.0, longest=8.0)
     assert [backoff(policy, attempt, 1.0) for attempt in (1, 2, 3, 4, 5, 60)] == [1, 2, 4, 8, 8, 8]
     assert backoff(policy, 3, 0.0) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("date", "ahead"),
+    [
+        ("Tue, 14 Nov 2023 22:13:20 GMT", 0.0),
+        ("Tue, 14 Nov 2023 21:13:20 GMT", 3600.0),
+        ("Tue, 14 Nov 2023 23:13:20 GMT", 0.0),  # ours is behind
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 86_400.0),
+        ("yesterday", 0.0),
+        ("", 0.0),
+        (None, 0.0),
+    ],
+)
+def test_how_far_our_clock_is_ahead(date: str | None, ahead: float) -> None:
+    assert clock_ahead({} if date is None else {"Date": date}, 1_700_000_000.0) == ahead
+
+
+@pytest.mark.parametrize(("age", "ahead"), [("3590", 10.0), ("3600", 0.0), ("7200", 0.0), ("old", 0.0)])
+def test_what_comes_out_of_a_cache_tells_its_age(age: str, ahead: float) -> None:
+    headers = {"Date": "Tue, 14 Nov 2023 21:13:20 GMT", "Age": age}
+    assert clock_ahead(headers, 1_700_000_000.0) == ahead

@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import msgspec
 import pytest
 
-from daemon.core.jobs import JobStatus
 from daemon.errors import (
     ConfigInvalid,
-    IdempotencyConflict,
     InvalidRequest,
-    JobFinished,
-    JobNotFound,
-    ProviderError,
     TokenMissing,
     TunerdError,
     WebhookUrlInvalid,
 )
 from daemon.replicate.request import SubmitRequest
-from tests.replicate.conftest import WEBHOOK, Counterpart, World
+from tests.replicate.conftest import SECRET, WEBHOOK, Counterpart, Make, World
+from tests.replicate.crashes import HELLO
 
-Make = Callable[..., Awaitable[World]]
-HELLO = SubmitRequest(model="acme/hello", input={"text": "x"})
 CONFIG = {"--model_type": "lora", "--max_train_steps": 100, "resolution": 1.0}
-SECRET = "hf_" + "T" * 30
-
-
-def sent(world: World) -> list[dict[str, Any]]:
-    """The bodies of the create calls."""
-    creates = [
-        c for c in world.sandbox.requests if c.method == "POST" and c.path.endswith(("/predictions", "/trainings"))
-    ]
-    return [json.loads(call.body) for call in creates]
-
-
-async def only_job(world: World) -> Any:
-    jobs, _, total = await world.store.jobs.list()
-    assert total == 1
-    return jobs[0]
-
-
-# -- what goes out --------------------------------------------------------------------------------
 
 
 async def test_a_model_with_its_input(world: World) -> None:
@@ -64,7 +37,7 @@ async def test_a_model_with_its_input(world: World) -> None:
         "idempotent_hit": False,
     }
     latest = world.sandbox.platform.catalog.models["acme/hello"].versions[0].id
-    assert sent(world) == [
+    assert world.sent() == [
         {
             "version": f"acme/hello:{latest}",
             "input": {"text": "x"},
@@ -88,7 +61,7 @@ async def test_a_version_is_sent_as_given(world: World) -> None:
     await world.submitter.submit(SubmitRequest(version=f"acme/hello:{old}", input={"text": "x"}))
     await world.submitter.submit(SubmitRequest(model="acme/hello", version=old, input={"text": "x"}))
     await world.submitter.submit(SubmitRequest(model=f"acme/hello:{old}", input={"text": "x"}))
-    assert [body["version"] for body in sent(world)] == [old, *[f"acme/hello:{old}"] * 3]
+    assert [body["version"] for body in world.sent()] == [old, *[f"acme/hello:{old}"] * 3]
     assert world.calls("GET", "/models/") == [f"/v1/models/acme/hello/versions/{old}"]  # its schema, once
 
 
@@ -109,17 +82,18 @@ async def test_an_official_model_without_a_public_version_is_called_by_its_name(
     assert "version" not in json.loads(counterpart.bodies[2])
 
 
-async def test_without_a_webhook_url_there_are_no_webhook_keys(make_world: Make) -> None:
-    world = await make_world(TUNERD_WEBHOOK_URL="")
-    await world.submitter.submit(HELLO)
-    assert sent(world)[0].keys() == {"version", "input"}
-
-
 async def test_a_webhook_url_of_its_own(world: World) -> None:
     await world.submitter.submit(
         msgspec.structs.replace(HELLO, webhook_url="https://other.example.com/api/webhooks/replicate")
     )
-    assert sent(world)[0]["webhook"].startswith("https://other.example.com/api/webhooks/replicate?job=job_")
+    assert world.sent()[0]["webhook"].startswith("https://other.example.com/api/webhooks/replicate?job=job_")
+
+
+async def test_the_events_are_named_without_a_webhook_url_too(make_world: Make) -> None:
+    world = await make_world(TUNERD_WEBHOOK_URL="")
+    await world.submitter.submit(HELLO)
+    assert "webhook" not in world.sent()[0]
+    assert world.sent()[0]["webhook_events_filter"] == ["start", "output", "logs", "completed"]
 
 
 async def test_a_training(world: World) -> None:
@@ -128,8 +102,8 @@ async def test_a_training(world: World) -> None:
     job = await world.store.jobs.get(result.body["job_id"])
     assert job is not None
     assert job.api_kind == "training"
-    assert sent(world)[0]["destination"] == "acme/my-lora"
-    assert sent(world)[0]["webhook_events_filter"] == ["start", "output", "logs", "completed"]
+    assert world.sent()[0]["destination"] == "acme/my-lora"
+    assert world.sent()[0]["webhook_events_filter"] == ["start", "output", "logs", "completed"]
     assert world.calls("POST", "/trainings") == [
         f"/v1/models/acme/trainer/versions/{world.sandbox.platform.catalog.models['acme/trainer'].versions[0].id}/trainings"
     ]
@@ -142,7 +116,7 @@ async def test_a_simpletuner_config(world: World) -> None:
         config=config, dataloader_config=dataloader, input={"hf_token": SECRET}, hub_model_id="me/my-lora"
     )
     result = await world.submitter.submit(request)
-    body = sent(world)[0]
+    body = world.sent()[0]
     assert json.loads(body["input"]["config_json"]) == CONFIG
     assert json.loads(body["input"]["dataloader_json"]) == dataloader
     assert (body["input"]["hf_token"], body["input"]["hub_model_id"]) == (SECRET, "me/my-lora")
@@ -156,7 +130,7 @@ async def test_a_simpletuner_config(world: World) -> None:
 
 async def test_a_prompt_that_begins_with_a_slash_is_no_path(world: World) -> None:
     await world.submitter.submit(SubmitRequest(config={"--validation_prompt": "/imagine a cat"}))
-    assert len(sent(world)) == 1
+    assert len(world.sent()) == 1
 
 
 async def test_the_stored_version_override(world: World) -> None:
@@ -164,13 +138,13 @@ async def test_the_stored_version_override(world: World) -> None:
     await world.effective.update({"version_override": f"simpletuner/advanced-trainer:{old}"}, now=1.0)
     await world.submitter.submit(SubmitRequest(config=CONFIG))
     await world.submitter.submit(HELLO)  # of another model: the override is not meant for it
-    assert [body["version"].rpartition(":")[2] == old for body in sent(world)] == [True, False]
+    assert [body["version"].rpartition(":")[2] == old for body in world.sent()] == [True, False]
 
 
 async def test_a_saved_configuration(world: World) -> None:
     await world.store.settings.put({"configs": {"flux": {"config": CONFIG}}}, now=1.0)
     await world.submitter.submit(SubmitRequest(config_name="flux"))
-    assert json.loads(sent(world)[0]["input"]["config_json"]) == CONFIG
+    assert json.loads(world.sent()[0]["input"]["config_json"]) == CONFIG
     with pytest.raises(ConfigInvalid, match="no saved configuration 'nope'"):
         await world.submitter.submit(SubmitRequest(config_name="nope"))
     await world.submitter.submit(SubmitRequest(config_name="just a label", config=CONFIG))
@@ -189,9 +163,6 @@ async def test_dry_run_sends_and_keeps_nothing(make_world: Make) -> None:
     assert not any(secret in text for secret in (SECRET, "deadbeef", "AKIA"))
     assert not world.sandbox.requests
     assert (await world.store.jobs.list())[2] == 0
-
-
-# -- refusals -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -235,168 +206,3 @@ async def test_without_a_token(make_world: Make) -> None:
     with pytest.raises(TokenMissing, match="REPLICATE_API_TOKEN not set"):
         await world.submitter.submit(HELLO)
     assert (await world.store.jobs.list())[2] == 0
-
-
-async def test_a_definite_refusal_fails_the_job_with_the_providers_words(world: World) -> None:
-    world.sandbox.faults.insufficient_credit_next = 1
-    with pytest.raises(ProviderError, match="402: Insufficient credit") as caught:
-        await world.submitter.submit(HELLO)
-    job = await only_job(world)
-    assert caught.value.extra["provider_status"] == 402
-    assert caught.value.extra["job_id"] == job.job_id
-    assert (job.status, job.provider_job_id) == (JobStatus.FAILED, None)
-    assert "Insufficient credit" in (job.error or "")
-    assert len(sent(world)) == 1
-
-
-async def test_an_input_that_the_provider_refuses(world: World) -> None:
-    """As where its schema could not be had: that does not hold a submit up."""
-    world.sandbox.faults.server_error_next = 1
-    with pytest.raises(ProviderError, match="422: Input validation failed: - input: text is required"):
-        await world.submitter.submit(SubmitRequest(model="acme/hello", input={}))
-
-
-async def test_a_model_that_does_not_exist(world: World) -> None:
-    with pytest.raises(ProviderError, match="404"):
-        await world.submitter.submit(SubmitRequest(model="acme/nope", input={}))
-    assert (await only_job(world)).status is JobStatus.FAILED
-
-
-async def test_429_is_waited_for(world: World) -> None:
-    world.sandbox.faults.api_match = "POST /v1/predictions"
-    world.sandbox.faults.rate_limit_next = 1
-    world.sandbox.faults.rate_limit_seconds = 4
-    result = await world.submitter.submit(HELLO)
-    assert result.body["provider_job_id"] is not None
-    assert world.clock.slept == [pytest.approx(4.2)]
-
-
-async def test_an_outage_is_a_provider_error_and_nothing_runs(world: World) -> None:
-    world.sandbox.faults.api_match = "POST /v1/predictions"
-    world.sandbox.faults.server_error_next = -1
-    with pytest.raises(ProviderError, match="502"):
-        await world.submitter.submit(HELLO)
-    assert (await only_job(world)).status is JobStatus.FAILED
-    assert not world.sandbox.predictions
-
-
-# -- the answer that was lost -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("echo", [True, False])
-async def test_a_lost_answer_makes_no_second_job(world: World, echo: bool) -> None:
-    world.sandbox.faults.echo_webhook = echo
-    world.sandbox.faults.lose_create_answer_next = 1
-    result = await world.submitter.submit(HELLO)
-    (prediction,) = world.sandbox.predictions.values()
-    assert result.body["provider_job_id"] == prediction.id
-    assert len(sent(world)) == 1
-
-
-@pytest.mark.parametrize("webhook", [WEBHOOK, ""])
-async def test_lost_answers_of_equal_jobs_are_not_mixed_up(make_world: Make, webhook: str) -> None:
-    world = await make_world(TUNERD_WEBHOOK_URL=webhook)
-    world.sandbox.faults.lose_create_answer_next = 3
-    results = await asyncio.gather(*(world.submitter.submit(HELLO) for _ in range(5)))
-    assert {result.body["provider_job_id"] for result in results} == set(world.sandbox.predictions)
-    assert len(world.sandbox.predictions) == 5
-
-
-async def test_a_request_that_was_cut_before_it_arrived_is_sent_again(world: World) -> None:
-    world.sandbox.faults.api_match = "POST /v1/predictions"
-    world.sandbox.faults.reset_next = 2
-    result = await world.submitter.submit(HELLO)
-    (prediction,) = world.sandbox.predictions.values()
-    assert result.body["provider_job_id"] == prediction.id
-
-
-async def test_a_secret_that_comes_back_masked_does_not_hide_the_job(world: World) -> None:
-    world.sandbox.faults.echo_webhook = False
-    world.sandbox.faults.lose_create_answer_next = 1
-    await world.submitter.submit(SubmitRequest(config=CONFIG, input={"hf_token": SECRET}))
-    assert len(world.sandbox.predictions) == 1
-
-
-# -- idempotency ------------------------------------------------------------------------------------
-
-
-async def test_the_same_key_twice(world: World) -> None:
-    first = await world.submitter.submit(HELLO, idempotency_key="k1")
-    again = await world.submitter.submit(msgspec.structs.replace(HELLO, idempotency_key="k1"))
-    assert (first.status_code, again.status_code) == (201, 200)
-    assert again.body == {**first.body, "idempotent_hit": True}
-    assert len(world.sandbox.predictions) == 1
-
-
-async def test_the_same_key_with_another_body(world: World) -> None:
-    await world.submitter.submit(HELLO, idempotency_key="k1")
-    with pytest.raises(IdempotencyConflict):
-        await world.submitter.submit(SubmitRequest(model="acme/hello", input={"text": "y"}), idempotency_key="k1")
-    with pytest.raises(InvalidRequest, match="differ"):
-        await world.submitter.submit(msgspec.structs.replace(HELLO, idempotency_key="k2"), idempotency_key="k1")
-
-
-async def test_ten_at_once_with_one_key_make_one_job(world: World) -> None:
-    world.sandbox.faults.latency = 0.1
-    results = await asyncio.gather(*(world.submitter.submit(HELLO, idempotency_key="k") for _ in range(10)))
-    (prediction,) = world.sandbox.predictions.values()
-    assert sorted(result.status_code for result in results) == [200] * 9 + [201]
-    assert {result.body["provider_job_id"] for result in results} == {prediction.id}
-    assert len({result.body["job_id"] for result in results}) == 1
-
-
-async def test_a_key_whose_submit_failed_fails_again(world: World) -> None:
-    world.sandbox.faults.insufficient_credit_next = 1
-    for words in ("402", "failed: Replicate answered 402"):
-        with pytest.raises(ProviderError, match=words):
-            await world.submitter.submit(HELLO, idempotency_key="k")
-    assert len(sent(world)) == 1
-
-
-# -- cancel -----------------------------------------------------------------------------------------
-
-
-async def test_cancel(world: World) -> None:
-    result = await world.submitter.submit(HELLO)
-    job = await world.submitter.cancel(result.body["job_id"])
-    assert job.status is JobStatus.CANCELLED
-    (event,) = await world.store.journal.events(job_id=job.job_id)
-    assert (event.source, event.kind.value, event.verified) == ("poll", "cancelled", True)
-    with pytest.raises(JobFinished, match="is cancelled already"):
-        await world.submitter.cancel(job.job_id)
-    with pytest.raises(JobNotFound):
-        await world.submitter.cancel("job_nope")
-
-
-async def test_cancel_by_the_providers_id(world: World) -> None:
-    result = await world.submitter.submit(HELLO)
-    assert (await world.submitter.cancel(result.body["provider_job_id"])).status is JobStatus.CANCELLED
-
-
-async def test_cancel_while_the_create_call_is_under_way(world: World) -> None:
-    world.sandbox.faults.latency = 0.3
-    submit = asyncio.create_task(world.submitter.submit(HELLO))
-    job: Any = None
-
-    async def written() -> bool:
-        nonlocal job
-        jobs, _, _ = await world.store.jobs.list()
-        job = jobs[0] if jobs and world.calls("POST", "/v1/predictions") else None
-        return job is not None
-
-    await world.until(written)
-    assert (await world.submitter.cancel(job.job_id)).cancel_requested
-    result = await submit
-    assert result.body["status"] == "cancelled"
-    (prediction,) = world.sandbox.predictions.values()
-    assert prediction.status in {"canceled", "aborted"}
-
-
-async def test_cancel_while_replicate_is_down_is_honoured_later(world: World) -> None:
-    result = await world.submitter.submit(HELLO)
-    world.sandbox.faults.server_error_next = -1
-    job = await world.submitter.cancel(result.body["job_id"])
-    assert (job.status, job.cancel_requested) == (JobStatus.QUEUED, True)
-    world.sandbox.faults.server_error_next = 0
-    assert await world.reconciler.check_all() == 1
-    assert (await only_job(world)).status is JobStatus.CANCELLED

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 
 from daemon.errors import ProviderUnavailable, SettingPinned, TokenInvalidFormat, TokenNotStored
 from daemon.replicate.token import TokenSource, validate
-from tests.replicate.conftest import World
+from tests.replicate.conftest import Make, World
 
-Make = Callable[..., Awaitable[World]]
 STORED = "r8_" + "S" * 33 + "wxyz"
 
 
@@ -58,7 +55,9 @@ async def test_validate(make_world: Make) -> None:
 
 async def test_validate_without_a_token(make_world: Make) -> None:
     world = await make_world(REPLICATE_API_TOKEN="")
-    assert await validate(world.tokens, world.client) == {"valid": False, "error": "REPLICATE_API_TOKEN not set"}
+    answer = await validate(world.tokens, world.client)
+    assert (answer["valid"], answer["error"]) == (False, "REPLICATE_API_TOKEN not set")
+    assert "tunerd token set" in answer["fix"]
     assert not world.sandbox.requests
 
 
@@ -67,14 +66,29 @@ async def test_validate_a_wrong_token(make_world: Make) -> None:
     answer = await validate(world.tokens, world.client)
     assert answer["valid"] is False
     assert answer["error"].startswith("Invalid token: Replicate refused it (Unauthenticated: ")
+    assert "new token" in answer["fix"]
     assert STORED not in answer["error"]
 
 
+async def test_validate_a_token_without_the_prefix_asks_replicate(make_world: Make) -> None:
+    """Older tokens have none; what another program answers to may be anything."""
+    world = await make_world(REPLICATE_API_TOKEN="test-token")
+    assert (await validate(world.tokens, world.client))["error"].startswith("Invalid token: Replicate refused it")
+    world.sandbox.platform.api_token = "test-token"
+    assert (await validate(world.tokens, world.client))["valid"] is True
+
+
+async def test_the_hint_is_four_characters_unless_that_is_all(make_world: Make) -> None:
+    assert await (await make_world(REPLICATE_API_TOKEN="r8_abcd1234")).tokens.hint() == "1234"
+    assert await (await make_world(REPLICATE_API_TOKEN="r8_abcd")).tokens.hint() is None
+
+
 async def test_validate_a_malformed_token_asks_nobody(make_world: Make) -> None:
-    world = await make_world(REPLICATE_API_TOKEN="hf_not_replicates")
+    world = await make_world(REPLICATE_API_TOKEN="r8_übel")
     answer = await validate(world.tokens, world.client)
     assert answer["valid"] is False
     assert answer["error"].startswith("Invalid token: a Replicate API token begins with r8_")
+    assert "Copy it anew" in answer["fix"]
     assert not world.sandbox.requests
 
 

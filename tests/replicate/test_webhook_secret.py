@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from daemon.errors import NotReady
 from daemon.parsing import decode_webhook_secret
 from daemon.replicate.webhook_secret import WebhookSecrets
-from tests.replicate.conftest import World
+from tests.replicate.conftest import Make, World
 
-Make = Callable[..., Awaitable[World]]
 PINNED = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_TOKEN = "r8_" + "o" * 37
 
 
 def make(world: World, pinned: tuple[str, ...] = ()) -> WebhookSecrets:
-    return WebhookSecrets(pinned, world.client, world.tokens.get, world.store.secrets, now=world.clock)
+    return WebhookSecrets(pinned, world.client, world.tokens, world.store.secrets, now=world.clock)
 
 
 def fetches(world: World) -> int:

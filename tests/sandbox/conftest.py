@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -11,6 +10,7 @@ import pytest
 
 from daemon.sandbox import Sandbox
 from tests.support.receiver import Receiver, running_receiver
+from tests.support.waiting import until
 
 ALL_EVENTS = ["start", "output", "logs", "completed"]
 SPEED = 20  # a run of nine seconds takes under half a second
@@ -28,13 +28,9 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield running
 
 
-async def eventually(check: Callable[[], bool]) -> None:
-    """Wait until ``check`` holds; ten seconds at most."""
-    for _ in range(500):
-        if check():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come to hold within ten seconds")
+async def settled(sandbox: Sandbox) -> None:
+    """Until every webhook of the runs that are over was sent, or given up."""
+    await until(lambda: not sandbox.platform.sender._tasks, what="the last webhook")
 
 
 class Api:

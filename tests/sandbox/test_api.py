@@ -249,7 +249,7 @@ async def test_cancel_after(api: Api, sandbox: Sandbox, behaviour: dict[str, Any
     body = {"version": "acme/shapes", "input": behaviour}
     created = await api.call("POST", "/v1/predictions", json=body, headers={"Cancel-After": "6s"}, status=201)
     assert created["deadline"] > created["created_at"]
-    await asyncio.wait_for(sandbox.predictions[created["id"]].done.wait(), 5)
+    await asyncio.wait_for(sandbox.predictions[created["id"]].done.wait(), 30)
     done = await api.get(created["id"])
     assert (done["status"], done["error"], done["output"]) == (status, None, None)
     assert (done["started_at"] is None) == (status == "aborted")

@@ -12,6 +12,7 @@ import pytest
 
 from daemon.sandbox import Faults, Sandbox
 from tests.sandbox.conftest import Api
+from tests.support.waiting import until
 
 HELLO = {"version": "acme/hello", "input": {"text": "x"}}
 
@@ -129,5 +130,4 @@ async def test_steered_over_http(api: Api, sandbox: Sandbox) -> None:
 async def test_a_run_that_breaks_is_told(sandbox: Sandbox, api: Api, caplog: pytest.LogCaptureFixture) -> None:
     created = await api.predict(output="file:x:10")
     sandbox.platform.outputs.add = None  # type: ignore[method-assign, assignment]
-    await asyncio.sleep(0.4)
-    assert f"run of {created['id']} broke" in caplog.text
+    await until(lambda: f"run of {created['id']} broke" in caplog.text)

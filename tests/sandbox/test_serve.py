@@ -28,7 +28,7 @@ async def test_it_prints_what_points_a_daemon_at_it_and_stops(number: signal.Sig
     async with aiohttp.ClientSession(headers=headers) as session, session.get(url[1] + "/v1/account") as answer:
         assert answer.status == 200
     process.send_signal(number)
-    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert await asyncio.wait_for(process.wait(), 30) == 0
 
 
 @pytest.mark.parametrize(

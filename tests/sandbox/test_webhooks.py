@@ -16,8 +16,9 @@ import svix
 from daemon.core.signature import Verdict, verify
 from daemon.parsing import decode_webhook_secret
 from daemon.sandbox import Sandbox
-from tests.sandbox.conftest import Api, eventually
+from tests.sandbox.conftest import Api, settled
 from tests.support.receiver import Received, Receiver
+from tests.support.waiting import until
 
 
 def verdict(item: Received, secret: str, body: bytes | None = None) -> Verdict:
@@ -91,7 +92,7 @@ async def test_the_filter_is_honoured(
     body |= {} if wanted is None else {"webhook_events_filter": wanted}
     created = await api.call("POST", "/v1/predictions", json=body, status=201)
     await sandbox.predictions[created["id"]].done.wait()
-    await asyncio.sleep(0.1)
+    await settled(sandbox)
     assert receiver.statuses() == statuses
 
 
@@ -101,7 +102,7 @@ async def test_only_the_end_is_repeated_signed_anew(api: Api, sandbox: Sandbox, 
     await api.predict(webhook=receiver.url, run_seconds=1)
     await receiver.wait_for_end()
     receiver.answers = [404, 503, 200]
-    await eventually(lambda: receiver.answers == [200])
+    await until(lambda: receiver.answers == [200])
     ends = [item for item in receiver.received if item.json()["status"] == "succeeded"]
     assert len({item.webhook_id for item in receiver.received}) == len(receiver.received) - len(ends) + 1
     assert len({item.body for item in ends}) == 1
@@ -122,31 +123,31 @@ async def test_it_gives_up_after_about_a_minute(api: Api, receiver: Receiver) ->
             status=201,
         )
         await receiver.wait_for(7)
-        await asyncio.sleep(0.2)
+        await settled(sandbox)
     assert len(receiver.received) == 7
 
 
-async def test_redirects_are_lost(api: Api, receiver: Receiver) -> None:
+async def test_redirects_are_lost(api: Api, sandbox: Sandbox, receiver: Receiver) -> None:
     receiver.answers = [301]
     await run_to_end(api, receiver, run_seconds=1)
-    await asyncio.sleep(0.2)
+    await settled(sandbox)
     assert receiver.statuses().count("succeeded") == 1
 
 
 async def test_nobody_listens(api: Api, sandbox: Sandbox) -> None:
     await api.predict(webhook="http://127.0.0.1:9/", run_seconds=1)
-    await eventually(lambda: any(each.event == "completed" and each.attempt == 2 for each in sandbox.deliveries))
+    await until(lambda: any(each.event == "completed" and each.attempt == 2 for each in sandbox.deliveries))
     assert all(each.status is None and each.error for each in sandbox.deliveries)
 
 
 async def test_a_receiver_that_hangs_does_not_hold_the_prediction(
     api: Api, sandbox: Sandbox, receiver: Receiver
 ) -> None:
-    receiver.hang_seconds, sandbox.faults.webhook_timeout = 30, 0.1
+    receiver.hang_seconds, sandbox.faults.webhook_timeout = 60, 0.1
     created = await api.predict(webhook=receiver.url, run_seconds=1)
-    await asyncio.wait_for(sandbox.predictions[created["id"]].done.wait(), 2)
+    await asyncio.wait_for(sandbox.predictions[created["id"]].done.wait(), 30)
     await receiver.wait_for_end()
-    assert any("TimeoutError" in (each.error or "") for each in sandbox.deliveries)
+    assert any("no answer in time" in (each.error or "") for each in sandbox.deliveries)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ async def test_dropped(api: Api, sandbox: Sandbox, receiver: Receiver, drop: lis
     sandbox.faults.webhook_drop = drop
     created = await api.predict(webhook=receiver.url, run_seconds=8, steps=100)
     await sandbox.predictions[created["id"]].done.wait()
-    await asyncio.sleep(0.1)
+    await settled(sandbox)
     assert set(receiver.statuses()) == left
 
 
@@ -178,7 +179,7 @@ async def test_duplicates_keep_their_id(api: Api, sandbox: Sandbox, receiver: Re
 async def test_reordered(api: Api, sandbox: Sandbox, receiver: Receiver) -> None:
     sandbox.faults.webhook_reorder = True
     await run_to_end(api, receiver, run_seconds=8, steps=100)
-    await asyncio.sleep(0.1)
+    await settled(sandbox)
     statuses = receiver.statuses()
     assert statuses[0] != "starting"
     assert statuses[-1] == "processing"
@@ -192,7 +193,7 @@ async def test_delayed_and_overtaken(api: Api, sandbox: Sandbox, receiver: Recei
     created = await api.predict(webhook=receiver.url, run_seconds=8, steps=100)
     await sandbox.predictions[created["id"]].done.wait()
     await receiver.wait_for_end()
-    await asyncio.sleep(0.5)
+    await settled(sandbox)
     lengths = [len(item.json()["logs"]) for item in receiver.received]
     assert lengths != sorted(lengths)
 

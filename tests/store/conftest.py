@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
 from daemon.store.store import Store
+from tests.support.empty import lay_down
 
 
 class Place:
@@ -27,9 +28,12 @@ class Place:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    url = None if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    return Place(url, tmp_path / "data")
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "sqlite":
+        yield Place(None, lay_down(tmp_path / "data"))
+        return
+    with request.getfixturevalue("postgres_cluster").migrated_database() as url:
+        yield Place(url, tmp_path / "data")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import re
@@ -14,7 +15,7 @@ import zstandard
 
 from daemon.errors import JournalDamaged
 from daemon.sandbox.synthetic import training_log
-from daemon.store import bodies
+from daemon.store import bodies, growth
 from daemon.store.bodies import LastBodies, LastBody
 from daemon.store.schema import events
 from daemon.store.store import Store
@@ -93,6 +94,39 @@ async def test_bodies_of_any_order_come_back_after_a_restart(place: Place, order
         for number in random.Random(4).sample(range(len(all_bodies)), 60):
             found = await store.journal.body(number + 1)
             assert found is not None and found.body == all_bodies[number]
+
+
+@pytest.mark.parametrize("order", ["shuffled", "reversed"])
+async def test_how_much_is_read_for_one_body_has_a_bound_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """Counted, not timed (bench/journal.py has the time): rows of the chain, and bytes that are unpacked of them."""
+    log = training_log(500, seed=7)
+    all_bodies = Growing(log, bodies.CHAIN_EVENTS + 300)[:]
+    if order == "shuffled":
+        random.Random(8).shuffle(all_bodies)
+    else:
+        all_bodies.reverse()
+    place, unpacked = Place(None, tmp_path / "data"), 0
+    async with place.open() as store:
+        await asyncio.gather(*(append(store, f"msg_{number}", content) for number, content in enumerate(all_bodies)))
+        rows = await store.journal._database.rows(sa.select(events.c.seq, events.c.whole_seq))
+    assert max(row.seq - (row.whole_seq or row.seq) for row in rows) < bodies.CHAIN_EVENTS
+    decompress = growth._decompress
+
+    def counted(data: bytes, size: int) -> bytes:
+        nonlocal unpacked
+        unpacked += size
+        return decompress(data, size)
+
+    monkeypatch.setattr(growth, "_decompress", counted)
+    most = max(len(content) for content in all_bodies)
+    async with place.open() as store:
+        for number in [*random.Random(9).sample(range(len(all_bodies)), 100), len(all_bodies) - 1]:
+            unpacked = 0
+            found = await store.journal.body(number + 1)
+            assert found is not None and found.webhook_id == f"msg_{number}" and found.body == all_bodies[number]
+            assert unpacked <= 2 * most, number
 
 
 async def test_a_chain_goes_on_after_a_restart(place: Place) -> None:

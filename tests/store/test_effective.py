@@ -47,7 +47,7 @@ async def test_a_change_applies_at_once_and_is_kept(kept: Store) -> None:
     assert await effective.update(values, now=1.0) == []
     for one in (effective, await loaded(kept)):
         assert one.webhook_url == "https://tuner.example"
-        assert one.webhook_allowed_ips == ("10.0.0.0/8", "::1/128")
+        assert one.webhook_allowed_ips == ("10.0.0.0/8", "::1")
         assert one.shown()["webhook_endpoint"] == "https://tuner.example/api/webhooks/replicate"
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
 from daemon.core.jobs import JobStatus, Signal
 from daemon.core.prediction import parse_prediction
 from daemon.errors import IdempotencyConflict, InvalidRequest, JobFinished, JobNotFound, ProviderError
+from daemon.store.jobs import _WITHOUT_OUTPUT
 from daemon.store.store import Store
-from tests.support.events import NOW, PROVIDER_ID, append, body, new_job
+from tests.support.events import NOW, PROVIDER_ID, append, body, due_deliveries, new_job
 
 
 async def test_an_intent_is_a_pending_job(store: Store) -> None:
@@ -76,7 +80,7 @@ async def test_events_that_were_faster_than_the_answer_become_the_job_s(store: S
     assert await store.jobs.get(f"job_{PROVIDER_ID}") is None
     assert {row.job_id for row in await store.journal.events()} == {"job_ours"}
     assert [row.job_id for row in await store.deliveries.of_job("job_ours")] == ["job_ours"]
-    assert await store.deliveries.due() == [("job_ours", 0)]
+    assert await due_deliveries(store) == [("job_ours", 0)]
     assert await store.journal.logs("job_ours") == "all"
     late = await append(store, "msg_3", body("succeeded", logs="all", output="x"))
     assert late.job_id == "job_ours"
@@ -187,3 +191,12 @@ async def test_the_list_under_filters(store: Store) -> None:
 async def test_a_broken_cursor_is_refused(store: Store, cursor: str) -> None:
     with pytest.raises(InvalidRequest):
         await store.jobs.list(cursor=cursor)
+
+
+async def test_jobs_without_output_are_looked_up_by_their_time(tmp_path: Path) -> None:
+    """Every half minute: what was completed before is not read, however much that is."""
+    wanted = _WITHOUT_OUTPUT.params(since=NOW)
+    text = wanted.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+    async with Store.open(None, tmp_path) as store:
+        plan = await store.jobs._database.rows(sa.text(f"EXPLAIN QUERY PLAN {text}"))
+    assert [row[3] for row in plan] == ["SEARCH jobs USING INDEX jobs_completed (completed_at>?)"]

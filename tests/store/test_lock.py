@@ -63,6 +63,30 @@ async def test_files_are_private(tmp_path: Path) -> None:
     assert {"tunerd.sqlite3", "tunerd.sqlite3-wal", "tunerd.lock"} <= modes.keys()
 
 
+def _modes(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode) for path in folder.glob("**/*")}
+
+
+async def test_what_was_open_to_others_is_closed_at_the_start(tmp_path: Path) -> None:
+    for name, others in (("ours", 0o755), ("empty", 0o755), ("theirs", 0o755), ("shared", 0o1777)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(others)
+    for name in ("ours", "shared"):
+        for file in ("tunerd.lock", "ip-ranges.json"):
+            (tmp_path / name / file).touch()
+            (tmp_path / name / file).chmod(0o644)
+    (tmp_path / "theirs/notes").touch()
+    (tmp_path / "theirs/notes").chmod(0o644)
+    for name in ("ours", "empty", "theirs", "shared"):
+        async with Store.open(None, tmp_path / name):
+            pass
+    modes = _modes(tmp_path)
+    assert (modes["ours"], modes["ours/ip-ranges.json"], modes["empty"]) == (0o700, 0o600, 0o700)
+    assert (modes["theirs"], modes["theirs/notes"]) == (0o755, 0o644)
+    assert (modes["shared"], modes["shared/ip-ranges.json"]) == (0o1777, 0o644)
+    assert {mode for name, mode in modes.items() if name.endswith(".sqlite3")} == {0o600}
+
+
 @pytest.mark.parametrize("data_dir", ["file/data", "file"])
 async def test_a_data_directory_that_cannot_be_made(tmp_path: Path, data_dir: str) -> None:
     (tmp_path / "file").write_text("in the way")

@@ -69,10 +69,11 @@ class Watched:
 
     async def check_accessible(self) -> None:
         """axe-core finds nothing serious on the page as it is now, in light and in dark."""
+        # The policy of our pages lets no script in, and that is right: axe comes in through the debugger.
+        if not await self.page.evaluate("() => Boolean(window.axe)"):
+            await self.page.evaluate(f"() => {{ {self._axe_source} }}")
         for scheme in ("light", "dark"):
             await self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            # The policy of our pages lets no script in, and that is right: axe comes in through the debugger.
-            await self.page.evaluate(f"() => {{ if (!window.axe) {{ {self._axe_source} }} }}")
             found: list[dict[str, Any]] = await self.page.evaluate(_RUN_AXE)
             bad = [
                 f"{one['id']} ({one['impact']}): {one['help']}: {[node['html'][:200] for node in one['nodes'][:3]]}"

@@ -14,9 +14,12 @@ from typing import Any
 
 import aiohttp
 
+from tests.support.empty import lay_down
+
 READY = re.compile(rb"tunerd ready on (http://\S+)")
 START_SECONDS = 30  # generous: two cores, many processes
 WAIT_SECONDS = 60
+MEASURED = "COVERAGE_PROCESS_CONFIG"  # set by `make coverage`, for our processes too
 
 
 def clean_environment(home: Path, **variables: str) -> dict[str, str]:
@@ -26,7 +29,7 @@ def clean_environment(home: Path, **variables: str) -> dict[str, str]:
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "PYTHONWARNINGS": "default",
-        "COVERAGE_PROCESS_START": os.environ.get("COVERAGE_PROCESS_START", ""),
+        **{name: os.environ[name] for name in (MEASURED,) if name in os.environ},
         **variables,
     }
 
@@ -121,11 +124,15 @@ class Daemon:
 
 @contextlib.asynccontextmanager
 async def running_daemon(home: Path, **variables: str) -> AsyncIterator[Daemon]:
-    """A started daemon; killed at the end if it still runs."""
+    """A started daemon, its data directory laid down; killed at the end if it still runs."""
     async with aiohttp.ClientSession() as session:
         daemon = Daemon(home, session, **variables)
+        lay_down(Path(daemon.variables["TUNERD_DATA_DIR"]))
         try:
             await daemon.start()
             yield daemon
         finally:
+            if MEASURED in os.environ and daemon.url:  # what is killed tells nothing of itself
+                with contextlib.suppress(TimeoutError):
+                    await daemon.stop()
             await daemon.kill()

@@ -12,7 +12,8 @@ from daemon.delivery.retrying import Backoff
 from daemon.delivery.workflow import DeliveryWorker
 from daemon.store.records import Job
 from daemon.store.store import Store
-from tests.support.outputs import settings_for, until
+from tests.support.outputs import settings_for
+from tests.support.waiting import until
 
 
 async def main(folder: Path, base_url: str, *flags: str) -> None:
@@ -31,7 +32,7 @@ async def main(folder: Path, base_url: str, *flags: str) -> None:
 
 
 async def _nothing_due(store: Store) -> bool:
-    return not await store.deliveries.due()
+    return not await store.deliveries.active()
 
 
 if __name__ == "__main__":

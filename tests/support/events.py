@@ -56,3 +56,8 @@ def new_job(job_id: str = "job_ours", **changes: Any) -> NewJob:
         **changes,
     }
     return NewJob(**fields)
+
+
+async def due_deliveries(store: Store) -> list[tuple[str, int]]:
+    """``(job id, generation)`` of everything that is not over."""
+    return list(dict.fromkeys((job_id, generation) for job_id, generation, _ in await store.deliveries.active()))

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import aiohttp
 from aiohttp import web
 
-BODY_BYTES = 1024**3
+from tests.support.serving import serving
 
 
 class Gate:
@@ -57,16 +57,8 @@ class Gate:
 @contextlib.asynccontextmanager
 async def running_gate(behind: str) -> AsyncIterator[Gate]:
     gate = Gate(behind)
-    app = web.Application(client_max_size=BODY_BYTES)
-    app.router.add_route("*", "/{path:.*}", gate.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    gate.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with serving(gate.handle) as gate.url:
         yield gate
-    finally:
-        await runner.cleanup()
 
 
 def once(method: str, part: str) -> Callable[[web.Request], bool]:

@@ -19,6 +19,8 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from tests.support.serving import serving
+
 TOKEN = "hf_" + "x" * 34
 ACCOUNT = "me"
 REGULAR_BYTES = 1_000_000  # text files up to here are git's own, all else is LFS
@@ -265,14 +267,6 @@ def git_hash(content: bytes) -> str:
 @contextlib.asynccontextmanager
 async def running_hub() -> AsyncIterator[Hub]:
     hub = Hub()
-    app = web.Application(client_max_size=1024**3)
-    app.router.add_route("*", "/{path:.*}", hub.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    hub.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with serving(hub.handle) as hub.url:
         yield hub
-    finally:
-        await runner.cleanup()
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,17 +12,22 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 START_SECONDS = 90
 
 
 @contextlib.contextmanager
 def running_moto() -> Iterator[str]:
     """Its endpoint URL. It takes any credentials."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="tunerd-moto-") as folder:
-        environment = {"PATH": os.environ["PATH"], "HOME": folder, "LANG": "C.UTF-8"}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": folder,
+            "LANG": "C.UTF-8",
+            "S3_IGNORE_SUBDOMAIN_BUCKETNAME": "true",  # behind a name of its own the first label is no bucket
+        }
         command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)

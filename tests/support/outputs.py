@@ -10,7 +10,7 @@ import json
 import struct
 import termios
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,10 @@ from aiohttp import web
 from awscrt.checksums import crc32c
 
 from daemon.config import Settings, load_settings
-from daemon.core.prediction import parse_prediction
-from daemon.store.records import Delivery, IncomingEvent
+from daemon.store.records import Delivery
 from daemon.store.store import Store
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from tests.support.events import append
+from tests.support.serving import Handler, serving
 
 
 class OutputServer:
@@ -61,17 +60,8 @@ class OutputServer:
 @asynccontextmanager
 async def output_server() -> AsyncIterator[OutputServer]:
     server = OutputServer()
-    app = web.Application()
-    app.router.add_get("/{path:.*}", server.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with serving(server.handle) as server.url:
         yield server
-    finally:
-        await runner.cleanup()
 
 
 def etag(content: bytes) -> str:
@@ -164,27 +154,9 @@ async def complete(store: Store, provider_id: str, output: Any, *, completed_at:
             "urls": {"get": f"https://api.replicate.com/v1/predictions/{provider_id}"},
         }
     ).encode()
-    event = IncomingEvent(
-        webhook_id=f"msg_{provider_id}",
-        timestamp=None,
-        signature=None,
-        body=body,
-        received_at=time.time(),
-        source="webhook",
-        source_ip=None,
-        verified=True,
-    )
-    appended = await store.journal.append(event, parse_prediction(body))
+    appended = await append(store, f"msg_{provider_id}", body, received_at=time.time())
     assert appended.job_id is not None
     return appended.job_id
-
-
-async def until(happened: Callable[[], Awaitable[bool]], *, seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while True:
-            if await happened():
-                return
-            await asyncio.sleep(0.02)
 
 
 async def ended(store: Store, job_id: str, *, seconds: float = 30) -> list[Delivery]:
@@ -195,6 +167,12 @@ async def ended(store: Store, job_id: str, *, seconds: float = 30) -> list[Deliv
             if deliveries and all(row.status in {"delivered", "failed"} for row in deliveries):
                 return deliveries
             await asyncio.sleep(0.05)
+
+
+async def shows(store: Store, job_id: str, what: Callable[[Delivery], bool]) -> bool:
+    """Whether ``what`` holds of the job's only delivery."""
+    [row] = await store.deliveries.of_job(job_id)
+    return what(row)
 
 
 def manifest(folder: Path) -> dict[str, Any]:

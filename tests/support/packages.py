@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,4 +46,4 @@ class Reports:
 
 
 def place(settings: Settings, reports: Reports | None = None) -> Place:
-    return Place(settings, asyncio.to_thread, reports or Reports())
+    return Place(settings, reports or Reports())

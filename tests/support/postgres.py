@@ -7,7 +7,6 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,9 +15,31 @@ from pathlib import Path
 
 import psycopg
 
+from daemon.store.database import database_url
+from tests.support.empty import migrated
+from tests.support.ports import free_port
+
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 USER = "tunerd"
+# What of a database is not rows: columns, indexes, settings of its own, and its revision.
+_SHAPE = """
+SELECT table_schema || '.' || table_name, column_name || ' ' || data_type || ' ' || is_nullable, column_default
+FROM information_schema.columns WHERE table_schema NOT IN ('pg_catalog', 'information_schema')
+UNION ALL SELECT schemaname || '.' || tablename, indexdef, NULL FROM pg_indexes WHERE schemaname <> 'pg_catalog'
+UNION ALL SELECT 'settings', setconfig::text, NULL FROM pg_db_role_setting
+    WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+UNION ALL SELECT 'revision', version_num, NULL FROM alembic_version
+ORDER BY 1, 2, 3
+"""
+_OTHERS = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND backend_type = 'client backend'
+"""
+_TABLES = """
+SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables
+WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+"""
 
 
 class PostgresMissing(Exception):
@@ -40,6 +61,8 @@ class Cluster:
     def __init__(self, port: int, password: str) -> None:
         self.port = port
         self.password = password
+        self._spare: str | None = None  # of the databases that are lent; a test has one at a time
+        self._shape: list[tuple[object, ...]] = []
 
     def url(self, database: str) -> str:
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
@@ -50,6 +73,27 @@ class Cluster:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
         return self.url(name)
+
+    @contextlib.contextmanager
+    def migrated_database(self) -> Iterator[str]:
+        """The URL of one at the newest revision, without a row. It is emptied and lent again: making one takes longer.
+
+        One that a test has changed otherwise, or is still connected to, is not lent again.
+        """
+        if self._spare is None:
+            url = self.new_database()
+            migrated(database_url(url, Path()))
+            with psycopg.connect(url) as connection:
+                self._shape = connection.execute(_SHAPE).fetchall()
+        else:
+            url, self._spare = self._spare, None
+        yield url
+        with contextlib.suppress(psycopg.Error), psycopg.connect(url) as connection:
+            alone = connection.execute(_OTHERS).fetchone() == (0,)
+            if alone and connection.execute(_SHAPE).fetchall() == self._shape:
+                tables = connection.execute(_TABLES).fetchone()
+                connection.execute(f"TRUNCATE {tables[0]} RESTART IDENTITY".encode())  # type: ignore[index]
+                self._spare = url
 
 
 @contextlib.contextmanager
@@ -67,7 +111,7 @@ def running_cluster() -> Iterator[Cluster]:
         data = folder / "data"
         authentication = ["--auth=scram-sha-256", f"--pwfile={password_file}", f"--username={USER}"]
         _run([programs / "initdb", "-D", data, *authentication, "-E", "UTF8", "--locale=C", "--no-sync"], folder, who)
-        port = _free_port()
+        port = free_port()
         with _server([programs / "postgres", "-D", data, *_options(port, folder)], folder, who):
             cluster = Cluster(port, password)
             _wait(cluster, folder)
@@ -135,8 +179,3 @@ def _wait(cluster: Cluster, folder: Path) -> None:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{problem}\n{(folder / 'server.log').read_text()}") from None
             time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])

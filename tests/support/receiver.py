@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from tests.support.serving import serving
+
 
 class Received(msgspec.Struct, frozen=True):
     """One request: ``headers`` in lower case, ``body`` as on the wire."""
@@ -69,15 +71,14 @@ class Receiver:
 @asynccontextmanager
 async def running_receiver(path: str = "/api/webhooks/replicate") -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    application = web.Application(client_max_size=1 << 30)
-    application.router.add_post(path, receiver.handle)
-    # Bodies are kept as they came on the wire.
-    runner = web.AppRunner(application, access_log=None, auto_decompress=False, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}{path}"
-    try:
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.path != path:
+            raise web.HTTPNotFound
+        if request.method != "POST":
+            raise web.HTTPMethodNotAllowed(request.method, ["POST"])
+        return await receiver.handle(request)
+
+    async with serving(handle, auto_decompress=False) as url:  # bodies are kept as they came on the wire
+        receiver.url = f"{url}{path}"
         yield receiver
-    finally:
-        await runner.cleanup()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 from daemon.core.signature import sign
@@ -40,6 +41,12 @@ def request_bytes(body: bytes = b"", *, method: str = "POST", path: str = PATH, 
     lines = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **given}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value)
     return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("utf-8", "surrogateescape") + body
+
+
+def webhook(body: bytes, webhook_id: str = "msg_1", **more: str) -> bytes:
+    """A whole request with ``body``, signed now."""
+    head = {name.replace("-", "_"): value for name, value in signed(body, webhook_id).items()}
+    return request_bytes(body, **head, **more)
 
 
 class Raw:
@@ -80,3 +87,13 @@ class Raw:
         self.writer.close()
         with contextlib.suppress(ConnectionError):
             await self.writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Raw]:
+    """A connection to ``url``, closed in the end."""
+    raw = await Raw.open(url)
+    try:
+        yield raw
+    finally:
+        await raw.close()

@@ -9,7 +9,6 @@ import contextlib
 import importlib.util
 import os
 import pwd
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.support.ports import free_ports
 
 ACCESS_KEY, SECRET_KEY = "test:tester", "testing"
 START_SECONDS = 90  # four processes on a busy machine
@@ -98,7 +99,7 @@ def running_swift() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="tunerd-swift-") as name:
         folder = Path(name)
         _check_xattrs(folder)
-        ports = dict(zip((*KINDS, "proxy"), _free_ports(4), strict=True))
+        ports = dict(zip((*KINDS, "proxy"), free_ports(4), strict=True))
         _configure(folder, ports)
         with contextlib.ExitStack() as stack:
             for kind in (*KINDS, "proxy"):
@@ -117,14 +118,6 @@ def _check_xattrs(folder: Path) -> None:
     except OSError as problem:
         raise SwiftMissing(f"{folder}: no extended attributes ({problem.strerror}), which Swift needs") from None
     probe.unlink()
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _configure(folder: Path, ports: dict[str, int]) -> None:

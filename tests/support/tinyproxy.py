@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from tests.support.ports import free_port
 
 START_SECONDS = 10.0
 
@@ -23,9 +24,7 @@ async def running_tinyproxy(folder: Path, upstream: str) -> AsyncIterator[str]:
     program = shutil.which("tinyproxy")
     if program is None:
         raise TinyproxyMissing("tinyproxy is not installed: scripts/system-parts.sh installs it as root")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     configuration = folder / "tinyproxy.conf"
     configuration.write_text(
         f"Port {port}\nListen 127.0.0.1\nAllow 127.0.0.1\nTimeout 60\nMaxClients 50\nConnectPort 443\n"

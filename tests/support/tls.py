@@ -31,7 +31,9 @@ class Authority:
         self.file = folder / "authority.pem"
         self.file.write_bytes(self.signed.public_bytes(serialization.Encoding.PEM))
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: float = 60
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -39,16 +41,18 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
+            .not_valid_before(now - timedelta(days=10))
+            .not_valid_after(now + timedelta(days=days))
         )
 
-    def context(self, *names: str) -> ssl.SSLContext:
-        """A server's, with a certificate for ``names`` (addresses too)."""
+    def context(self, *names: str, days: float = 60) -> ssl.SSLContext:
+        """A server's, with a certificate for ``names`` (addresses too) that is good for so many days more."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives = [_general_name(name) for name in names]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        builder = self._builder(subject, key).add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        builder = self._builder(subject, key, days).add_extension(
+            x509.SubjectAlternativeName(alternatives), critical=False
+        )
         certificate = builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

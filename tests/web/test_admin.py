@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from daemon.web.application import endpoints
+from daemon.web.endpoint import Endpoint
+from daemon.web.middleware import public_paths
 from tests.support.webapp import Served, running_app
 
 JOBS = "/api/cloud/jobs"
@@ -69,6 +73,37 @@ async def test_another_host_name_means_a_proxy_or_a_rebound_name(open_served: Se
 async def test_public_endpoints_need_nothing(open_served: Served) -> None:
     for path in ("/healthz", "/readyz"):
         assert await status_of(open_served, path, Host="tuner.example", X_Forwarded_For="203.0.113.9") == (200, None)
+
+
+OPEN = {"/api/webhooks/replicate", "/healthz", "/readyz", "/login", "/static/{digest}/{folder}/{name}"}
+
+
+def test_what_is_open_is_what_its_endpoint_says() -> None:
+    assert {endpoint.path for endpoint in endpoints() if endpoint.public} == OPEN
+
+
+@pytest.mark.parametrize("public", [(True, False), (False, True)], ids=str)
+def test_a_path_is_open_where_all_its_endpoints_are(public: tuple[bool, bool]) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response()
+
+    get, post = (
+        Endpoint(method, "/x", handler, "", {}, public=one) for method, one in zip(("GET", "POST"), public, strict=True)
+    )
+    open_, shut = Endpoint("GET", "/open", handler, "", {}, public=True), Endpoint("GET", "/shut", handler, "", {})
+    assert public_paths([get, post, open_, shut]) == {"/open"}
+
+
+@pytest.mark.parametrize("endpoint", endpoints(), ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+async def test_every_endpoint_keeps_to_what_it_says(open_served: Served, endpoint: Endpoint) -> None:
+    path = re.sub(r"\{[^}]*\}", "1", endpoint.path)
+    elsewhere = {"Host": "tuner.example", "X-Forwarded-For": "203.0.113.9"}
+    async with open_served.session.request(
+        endpoint.method, open_served.url + path, headers=elsewhere, allow_redirects=False
+    ) as answer:
+        body = await answer.read()
+    refused = (answer.status == 401 and b'"unauthorized"' in body) or (answer.status == 303)
+    assert refused != endpoint.public, (answer.status, body[:200])
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/openapi.json", "/", "/nothing", JOBS, "/healthz/x"])

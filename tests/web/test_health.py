@@ -47,7 +47,12 @@ async def test_ready_with_each_check_named(tmp_path: Path) -> None:
         begin_drain(served.app)
         async with served.session.get(f"{served.url}/readyz") as answer:
             assert answer.status == 503
-            assert (await answer.json())["checks"]["draining"]["ok"] is False
+            assert answer.content_type == "application/problem+json"
+            found = await answer.json()
+        assert (found["status"], found["code"]) == (503, "not_ready")
+        assert found["detail"] == "draining: The daemon is stopping."
+        assert found.keys() >= {"type", "title"}
+        assert found["checks"]["draining"]["ok"] is False
 
 
 async def test_not_ready_says_why_and_is_quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

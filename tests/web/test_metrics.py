@@ -11,7 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon import keys, metrics
 from daemon.core.events import EventKind
-from daemon.delivery.destinations.base import types
 from daemon.errors import NotReady
 from daemon.sandbox.server import Sandbox
 from daemon.store.store import Store
@@ -40,7 +39,6 @@ def value(families: dict[str, Any], name: str, **labels: str) -> float:
 
 def test_the_words_are_those_of_the_code() -> None:
     assert set(metrics.EVENT_KINDS) == {kind.value for kind in EventKind}
-    assert set(types()) <= set(metrics.DESTINATION_TYPES)
 
 
 async def test_the_store_s_figures(tmp_path: Path) -> None:

@@ -35,6 +35,20 @@ def test_it_says_when_to_come_again() -> None:
     assert limit.excess(ONE, 1000.0 + wait * 1.001) == 0
 
 
+def test_asking_counts_nothing_and_what_is_given_back_is_free() -> None:
+    limit = RateLimit(1)
+    assert not any(limit.is_over(ONE, 1000.0) for _ in range(9))
+    assert taken(limit, 9, 1000.0) == 2
+    assert limit.is_over(ONE, 1000.0)
+    limit.give_back(ONE)
+    limit.give_back(TWO)  # who never came
+    assert not limit.is_over(ONE, 1000.0)
+    assert taken(limit, 9, 1000.0) == 1
+    assert taken(limit, 9, 1000.0, TWO) == 2
+    assert not RateLimit(0).is_over(ONE, 1000.0)
+    RateLimit(0).give_back(ONE)
+
+
 def test_each_client_has_its_own() -> None:
     limit = RateLimit(1)
     assert taken(limit, 9, 1000.0) == 2

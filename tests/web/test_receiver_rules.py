@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.support.signed import OTHER_SECRET, PATH, SECRET, prediction, signed
+from tests.support.clock import Clock
+from tests.support.signed import OTHER_SECRET, PATH, SECRET, Raw, prediction, request_bytes, signed
 from tests.support.webapp import Served, running_app
 
 PROVIDER = "/api/cloud/providers/replicate"
@@ -118,17 +119,9 @@ class Provider:
         return web.json_response({"key": self.secret}, status=self.status)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @asynccontextmanager
 async def with_provider(directory: Path, **environ: str) -> AsyncIterator[tuple[Served, Provider, Clock]]:
-    provider, clock, application = Provider(), Clock(), web.Application()
+    provider, clock, application = Provider(), Clock(1_700_000_000.0), web.Application()
     application.router.add_get("/v1/webhooks/default/secret", provider.answer)
     async with TestServer(application) as server:
         url, environ = str(server.make_url("")).rstrip("/"), {"REPLICATE_API_TOKEN": "r8_test", **environ}
@@ -197,3 +190,25 @@ async def test_a_pinned_secret_is_never_fetched(tmp_path: Path) -> None:
         assert await status_of(served, sent(clock, "msg_1", secret=OTHER_SECRET)) == (401, "signature_invalid")
         assert await status_of(served, sent(clock, "msg_1")) == (200, "accepted")
         assert provider.asked == 0
+
+
+@pytest.mark.parametrize("sent", ["msg_é", "m" * 500, "m" * 501, "ü" * 2000, "msg_\t1", "msg_\udcff"])
+async def test_whatever_the_id_is_the_event_can_be_verified_again(tmp_path: Path, sent: str) -> None:
+    body = prediction("p1")
+    async with running_app(tmp_path, environ={"TUNERD_WEBHOOK_SECRET": SECRET}) as served:
+        request = request_bytes(body, **signed(body, webhook_id=sent))
+        raw = await Raw.open(served.url)
+        for _ in range(2):
+            await raw.send(request)
+            status, _headers, _body = await raw.answer()
+            assert status == 200
+        await raw.close()
+        (row,) = await served.store.journal.events()
+        assert (row.webhook_id == sent) is (len(sent) <= 500 and sent.isprintable())
+        found = await served.store.journal.body(row.seq)
+        assert found is not None
+        assert found.webhook_id == sent
+        async with served.session.get(f"{served.url}/api/cloud/events/{row.seq}/verify") as answer:
+            assert (await answer.json())["verdict"] == "valid"
+        async with served.session.get(f"{served.url}/api/cloud/events/{row.seq}/body") as answer:
+            assert answer.headers["webhook-id"] == sent.replace("\udcff", "?")  # no text: only its bytes were sent

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import msgspec
-import pytest
 
 from daemon.core.jobs import JobStatus
 from daemon.store.records import Job
-from daemon.web.render import job_view, rfc3339
+from daemon.web.render import job_view
 
 NOW = 1_767_610_800.0  # 2026-01-05T11:00:00Z
 
@@ -25,23 +24,6 @@ def make_job(**changes: object) -> Job:
         "cancel_requested": False, "checked_at": None, "check_after": None, "delivery_generation": 0,
     }  # fmt: skip
     return msgspec.convert({**values, **changes}, Job)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "1970-01-01T00:00:00.000Z"),
-        (NOW + 0.1234, "2026-01-05T11:00:00.123Z"),
-        (NOW + 0.9999, "2026-01-05T11:00:01.000Z"),
-        (-62135596800.0, "0001-01-01T00:00:00.000Z"),
-        (1e15, None),
-        (float("inf"), None),
-        (float("nan"), None),
-        (None, None),
-    ],
-)
-def test_times_are_rfc3339_with_milliseconds(seconds: float | None, text: str | None) -> None:
-    assert rfc3339(seconds) == text
 
 
 def test_a_running_job_has_run_so_far() -> None:

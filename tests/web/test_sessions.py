@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from daemon.web import sessions
+from tests.support.clock import Clock
 from tests.support.webapp import Served, running_app
 
 TOKEN = "correct-horse-battery"
@@ -18,17 +19,9 @@ PAGE = {**ELSEWHERE, "Accept": "text/html,*/*"}
 ORIGIN = {"Origin": "https://tuner.example"}
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_800_000_000.0)
 
 
 @pytest.fixture

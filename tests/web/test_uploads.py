@@ -62,6 +62,19 @@ def test_a_folder_has_an_end(store: Uploads, monkeypatch: pytest.MonkeyPatch) ->
         restarted.write(upload_id, "b", 0, b"x" * 3)
 
 
+def test_a_file_that_is_begun_again_counts_once(store: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MOST_BYTES", 10)
+    monkeypatch.setattr(uploads, "MOST_FILES", 2)
+    upload_id, folder = store.begin()
+    for _ in range(5):
+        store.write(upload_id, "a", 0, b"x" * 4)
+        assert store.write(upload_id, "a", 4, b"x" * 4) == 8
+    store.write(upload_id, "b", 0, b"xx")
+    assert sorted(path.stat().st_size for path in folder.iterdir()) == [2, 8]
+    with pytest.raises(BodyTooLarge):
+        store.write(upload_id, "b", 0, b"xxx")
+
+
 def test_old_ones_go_when_a_new_one_begins(store: Uploads) -> None:
     (old, old_folder), (_, kept) = store.begin(), store.begin()
     os.utime(old_folder, (NOW - uploads.KEPT_SECONDS - 1,) * 2)

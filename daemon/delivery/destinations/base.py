@@ -1,14 +1,15 @@
 """What a destination is: a module in this package with a frozen ``Options`` struct, ``publish`` and ``check``.
 
-Nothing is registered: a new file works in configuration, API and documents by being here. The struct's fields carry
-their documentation (``msgspec.Meta``: title, description; ``extra_json_schema=SECRET`` where it is write-only).
+A new file works in configuration, API, command line, page and metrics by being here. The struct says what people call
+it (``TITLE``) and its fields carry their documentation (``msgspec.Meta``: title, description;
+``extra_json_schema=SECRET`` where it is write-only).
 
 ``publish(package, options, place) -> url`` puts a package where the user wants it and says where that is. It raises
 ``Retry`` or ``Permanent``; it may be called again after any crash and must then find out what is there already. It
-streams (a model has gigabytes) and tells ``place.report`` how far it is.
+streams (a model has gigabytes) and reports to ``place`` how far it is, mostly through a ``Counter``.
 
 ``check(options, place) -> [sentence]`` tries whether a delivery could be put there, leaves nothing behind, and says
-what it has tried. It raises as ``publish`` does.
+what it has tried. It raises as ``publish`` does. Both block: they are called in a thread.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -76,14 +77,13 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _no_report(_done: int, _total: int | None) -> None:
-    """Where nobody looks."""
+    """For callers that do not show progress."""
 
 
 class Place(msgspec.Struct, frozen=True):
     """What a destination may use of the daemon."""
 
     settings: Settings
-    in_thread: Callable[..., Awaitable[Any]]  # (function, *arguments): runs blocking work off the event loop
     report: Callable[[int, int | None], None] = _no_report  # (bytes done, of how many), from any thread
     stopping: threading.Event = msgspec.field(default_factory=threading.Event)  # whoever asked has gone
 
@@ -97,13 +97,31 @@ class Place(msgspec.Struct, frozen=True):
             raise Retry("interrupted")
 
 
+class Counter:
+    """Bytes of all files, sent by many threads, as progress of ``place``: never more than ``total``."""
+
+    def __init__(self, total: int, place: Place) -> None:
+        self._total = total
+        self._place = place
+        self._lock = threading.Lock()
+        self._done = 0
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._done = min(self._done + size, self._total)  # a library that sends a part again counts it again
+            self._place.report(self._done, self._total)
+
+    def finish(self) -> None:
+        self.add(self._total)
+
+
 class Destination(Protocol):
     """A module of this package."""
 
     Options: type[msgspec.Struct]
 
-    async def publish(self, package: Package, options: Any, place: Place) -> str: ...
-    async def check(self, options: Any, place: Place) -> list[str]: ...
+    def publish(self, package: Package, options: Any, place: Place) -> str: ...
+    def check(self, options: Any, place: Place) -> list[str]: ...
 
 
 def types() -> dict[str, OptionType]:

@@ -7,21 +7,20 @@ so two of them cannot both succeed; where its answer is lost, the head is read a
 from __future__ import annotations
 
 import hashlib
-import threading
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
 from ...core import templates
+from ...core.hub_names import hub_repo
 from ...core.options import SECRET, OptionInvalid
-from ...parsing import hub_repo
 from ..errors import Permanent
 from ..hub.card import MADE, model_card
 from ..hub.repo import File, Repo
 from ..manifest import manifest
 from ..names import MANIFEST
-from .base import Package, Place
+from .base import Counter, Package, Place
 
 CARD = "README.md"
 MAX_CARD_BYTES = 2_000_000  # somebody's own that is longer is kept, too
@@ -29,6 +28,8 @@ MAX_CARD_BYTES = 2_000_000  # somebody's own that is longer is kept, too
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A model repository on the Hugging Face Hub, or on a server of its kind."""
+
+    TITLE: ClassVar[str] = "Hugging Face Hub"
 
     repo_id: Annotated[
         str,
@@ -97,20 +98,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 raise OptionInvalid("base_model", str(problem)) from None
 
 
-async def publish(package: Package, options: Options, place: Place) -> str:
+def publish(package: Package, options: Options, place: Place) -> str:
     """Commit ``package`` there; the repository's URL."""
-    url: str = await place.in_thread(_publish, package, options, place)
-    return url
-
-
-async def check(options: Options, place: Place) -> list[str]:
-    """Whose token it is, and whether it may write for the repository's owner. Nothing is made."""
-    checked: list[str] = await place.in_thread(_check, options, place)
-    return checked
-
-
-def _publish(package: Package, options: Options, place: Place) -> str:
-    sent = _Counter(package.bytes, place)
+    sent = Counter(package.bytes, place)
     repo = _repo(_repo_id(package, options), options, place, sent)
     files = _files(package, options)
     place.check_stopping()
@@ -157,9 +147,10 @@ def _small(content: bytes) -> File:
     return File(content, len(content), hashlib.sha256(content).hexdigest())
 
 
-def _check(options: Options, place: Place) -> list[str]:
+def check(options: Options, place: Place) -> list[str]:
+    """Whose token it is, and whether it may write for the repository's owner. Nothing is made."""
     owner = options.repo_id.partition("/")[0]
-    repo = _repo("a/a", options, place, _Counter(0, place))
+    repo = _repo("a/a", options, place, Counter(0, place))
     account = repo.who()
     name = str(account.get("name"))
     checked = [f"the token is {name}'s"]
@@ -174,7 +165,7 @@ def _check(options: Options, place: Place) -> list[str]:
     return checked
 
 
-def _repo(repo_id: str, options: Options, place: Place, sent: _Counter) -> Repo:
+def _repo(repo_id: str, options: Options, place: Place, sent: Counter) -> Repo:
     settings = place.settings
     return Repo(
         repo_id,
@@ -183,21 +174,3 @@ def _repo(repo_id: str, options: Options, place: Place, sent: _Counter) -> Repo:
         place.check_stopping,
         sent.add,
     )
-
-
-class _Counter:
-    """Bytes of all files, from many threads."""
-
-    def __init__(self, total: int, place: Place) -> None:
-        self._total = total
-        self._place = place
-        self._lock = threading.Lock()
-        self._done = 0
-
-    def add(self, size: int) -> None:
-        with self._lock:
-            self._done = min(self._done + size, self._total)
-            self._place.report(self._done, self._total)
-
-    def finish(self) -> None:
-        self.add(self._total)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -21,13 +21,15 @@ from ..errors import Permanent, Retry
 from ..manifest import manifest
 from ..names import MANIFEST, check_component
 from ..staging import RESERVE
-from .base import Package, Place, StagedFile
+from .base import Counter, Package, Place, StagedFile
 
 GIB = 1024**3
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A folder on the daemon's machine."""
+
+    TITLE: ClassVar[str] = "Local folder"
 
     path: Annotated[
         Annotated[str, Meta(pattern=r"^(/|~/)")] | None,
@@ -64,20 +66,14 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = False
 
 
-async def publish(package: Package, options: Options, place: Place) -> str:
+def publish(package: Package, options: Options, place: Place) -> str:
     """Put ``package`` there; the folder's ``file://`` URL."""
-    root: Path = await place.in_thread(_root, options, place)
+    root = _root(options, place)
     try:
-        await place.in_thread(_publish, package, root, options, place)
+        _publish(package, root, options, place)
     except OSError as problem:
         raise Retry(f"{problem.strerror or problem}: {problem.filename or root}") from None
     return (root / package.job_id).as_uri()
-
-
-async def check(options: Options, place: Place) -> list[str]:
-    """A file is written, read and removed again."""
-    root = await place.in_thread(_root, options, place)
-    return await place.in_thread(_check, root)  # type: ignore[no-any-return]
 
 
 def _root(options: Options, place: Place) -> Path:
@@ -87,7 +83,9 @@ def _root(options: Options, place: Place) -> Path:
     return root
 
 
-def _check(root: Path) -> list[str]:
+def check(options: Options, place: Place) -> list[str]:
+    """A file is written, read and removed again."""
+    root = _root(options, place)
     there = root
     while not there.exists():
         there = there.parent
@@ -111,13 +109,11 @@ def _check(root: Path) -> list[str]:
 
 
 def _publish(package: Package, root: Path, options: Options, place: Place) -> None:
-    done = 0
+    sent = Counter(package.bytes, place)
 
     def copied(size: int) -> None:
-        nonlocal done
         place.check_stopping()
-        done += size
-        place.report(done, package.bytes)
+        sent.add(size)
 
     with Folder.opened(root, check_component(package.job_id)) as folder:
         folder.remove_temporaries()

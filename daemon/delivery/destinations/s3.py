@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import secrets
-import threading
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -22,7 +21,7 @@ from ..manifest import manifest
 from ..names import MANIFEST
 from ..s3.client import make_client
 from ..s3.upload import WORKERS, Bucket
-from .base import Package, Place
+from .base import Counter, Package, Place
 
 MAX_LINK_SECONDS = 604_800  # a week: no signature of version 4 lives longer
 MAX_KEY_BYTES = 1024
@@ -30,6 +29,8 @@ MAX_KEY_BYTES = 1024
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A bucket of AWS S3, MinIO, Backblaze B2, Cloudflare R2, OpenStack Swift, or of another server that speaks S3."""
+
+    TITLE: ClassVar[str] = "S3 bucket"
 
     bucket: Annotated[
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{1,254}$")],
@@ -105,25 +106,14 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise OptionInvalid("prefix", str(problem)) from None
 
 
-async def publish(package: Package, options: Options, place: Place) -> str:
+def publish(package: Package, options: Options, place: Place) -> str:
     """Put ``package`` there; ``s3://bucket/prefix``, or the link that the options ask for."""
-    url: str = await place.in_thread(_publish, package, options, place)
-    return url
-
-
-async def check(options: Options, place: Place) -> list[str]:
-    """A small object is written, read and deleted."""
-    checked: list[str] = await place.in_thread(_check, options, place)
-    return checked
-
-
-def _publish(package: Package, options: Options, place: Place) -> str:
     bucket = Bucket(make_client(options, connections=WORKERS + 1), options.bucket, place.check_stopping)
     prefix = _prefix(package.rendered(options.prefix))
     content = manifest(package)
     keys = {file.name: _key(prefix, file.name) for file in package.files}
     last = _key(prefix, MANIFEST)
-    sent = _Counter(package.bytes * (2 if options.read_back else 1) + len(content), place)
+    sent = Counter(package.bytes * (2 if options.read_back else 1) + len(content), place)
 
     bucket.abort_unfinished(prefix, keys.values())
     digest = hashlib.sha256(content).hexdigest()
@@ -147,7 +137,8 @@ def _publish(package: Package, options: Options, place: Place) -> str:
     return f"s3://{options.bucket}/{prefix}"
 
 
-def _check(options: Options, place: Place) -> list[str]:
+def check(options: Options, place: Place) -> list[str]:
+    """A small object is written, read and deleted."""
     client = make_client(options)
     bucket = Bucket(client, options.bucket, place.check_stopping)
     key = f"{_prefix(options.prefix.partition('{')[0].rpartition('/')[0])}.tunerd-check-{secrets.token_hex(8)}"
@@ -179,18 +170,3 @@ def _key(prefix: str, name: str) -> str:
 
 def _type(name: str) -> str:
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
-
-
-class _Counter:
-    """Bytes of all files and their parts, from many threads."""
-
-    def __init__(self, total: int, place: Place) -> None:
-        self._total = total
-        self._place = place
-        self._lock = threading.Lock()
-        self._done = 0
-
-    def add(self, size: int) -> None:
-        with self._lock:
-            self._done += size
-            self._place.report(self._done, self._total)

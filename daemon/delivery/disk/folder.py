@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import Permanent
+from ..judging import file_gone
 
 COPY_BLOCK = 1024 * 1024  # bytes
 
@@ -112,9 +113,7 @@ class Folder:
         try:
             size = source.stat().st_size
         except FileNotFoundError:
-            raise Permanent(
-                f"the fetched file {source.name!r} is no longer in the staging folder; deliver again"
-            ) from None
+            raise file_gone(source.name) from None
         try:
             os.link(source, temporary, dst_dir_fd=self.descriptor, follow_symlinks=False)
             copied(size)

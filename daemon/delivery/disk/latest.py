@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from ...core.templates import slug
+from ..errors import Permanent
 from ..names import MANIFEST
 from .folder import Folder, temporary_name
 
@@ -38,8 +39,9 @@ def point_to(root: Path, config_name: str, job_id: str) -> None:
             os.symlink(f"../{job_id}", temporary, dir_fd=folder.descriptor)
             os.replace(temporary, name, src_dir_fd=folder.descriptor, dst_dir_fd=folder.descriptor)
             folder.sync()
-    except OSError as problem:
-        log.warning("latest_not_linked", link=f"{root / FOLDER / name}", reason=problem.strerror or str(problem))
+    except (OSError, Permanent) as problem:  # the model is delivered all the same
+        reason = getattr(problem, "strerror", None) or str(problem)
+        log.warning("latest_not_linked", link=f"{root / FOLDER / name}", reason=reason)
 
 
 def _completed(folder: Path) -> str:

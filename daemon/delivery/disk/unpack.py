@@ -20,7 +20,7 @@ FREE_OF_RATIO = 64 * 1024 * 1024  # bytes that any archive may hold
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Of one archive."""
+    """What one archive may hold at most."""
 
     files: int
     bytes: int

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
-from ...parsing import hub_repo
+from ...core.hub_names import hub_repo
 from ..destinations.base import Package
 from .settings import training_settings
 

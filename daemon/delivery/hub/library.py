@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ...core import retry_after
+from .. import judging
 from ..errors import Permanent, Retry
+from ..judging import answered, file_gone, one_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -62,13 +64,9 @@ class Unanswered(Retry):
     """No answer came: it may have been done all the same."""
 
 
-@contextlib.contextmanager
-def judged(what: str) -> Iterator[None]:
+def judged(what: str) -> AbstractContextManager[None]:
     """What goes wrong inside becomes an outcome of the delivery that names ``what``."""
-    try:
-        yield
-    except Exception as problem:  # noqa: BLE001 - each becomes an outcome, or is raised as it is
-        raise _outcome(problem, what) from None
+    return judging.judged(what, _outcome)
 
 
 def _outcome(problem: BaseException, what: str) -> BaseException:
@@ -84,30 +82,24 @@ def _outcome(problem: BaseException, what: str) -> BaseException:
         if isinstance(cause, HfHubHTTPError):
             return _answered(cause, what)
         if isinstance(cause, httpx2.HTTPError):
-            return Unanswered(f"{what}: no answer from the Hub: {_text(cause) or type(cause).__name__}")
+            return Unanswered(f"{what}: no answer from the Hub: {one_line(cause) or 'the connection failed'}")
         if isinstance(cause, FileNotFoundError):
-            return Permanent(f"{what}: a fetched file is no longer in the staging folder; deliver again")
+            return file_gone(what)
         if isinstance(cause, json.JSONDecodeError):  # a page of some proxy in its place
             return Retry(f"{what}: what answered is not the Hub, or is out of order")
         if isinstance(cause, ValueError):  # the model card was refused, or a name
-            return Permanent(f"{what}: {_text(cause)}")
+            return Permanent(f"{what}: {one_line(cause)}")
         cause = cause.__cause__ or cause.__context__
-    text = _text(problem)
+    text = one_line(problem)
     if isinstance(problem, (OSError, RuntimeError)):  # Xet's errors are of these, too
         return Retry(f"{what}: {text}")
     return problem
 
 
-def _text(problem: BaseException) -> str:
-    return " ".join(str(problem).split())[:500]
-
-
 def _answered(problem: Any, what: str) -> Retry | Permanent:
     answer = problem.response
     status = 0 if answer is None else int(answer.status_code)
-    said = " ".join(str(problem.server_message or "").split())[:300]
-    text = f"{what}: the Hub answered {status}" + (f", {_ADVICE[status]}" if status in _ADVICE else "")
-    text += f" ({said})" if said else ""
+    text = answered(what, f"the Hub answered {status}", _ADVICE.get(status), problem.server_message)
     if status in {409, 412}:
         return Moved(text)
     if status == 429:
@@ -119,11 +111,8 @@ def _answered(problem: Any, what: str) -> Retry | Permanent:
 
 def _seconds(headers: Any) -> float | None:
     """``Retry-After``, else the Hub's own ``RateLimit: "api";r=0;t=55``."""
-    given = headers.get("retry-after", "")
-    if given.isdecimal():
-        return float(given)
-    for part in headers.get("ratelimit", "").split(";"):
-        name, _, value = part.strip().partition("=")
-        if name == "t" and value.isdecimal():
-            return float(value)
-    return None
+    given = retry_after.seconds(headers.get("retry-after", ""))
+    if given is not None:
+        return given
+    fields = dict(part.strip().partition("=")[::2] for part in headers.get("ratelimit", "").split(";"))
+    return retry_after.seconds(fields.get("t", ""))

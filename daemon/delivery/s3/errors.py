@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
+from ...core import retry_after
+from .. import judging
 from ..errors import Permanent, Retry
+from ..judging import answered, file_gone, one_line
 
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _DENIED = frozenset({"403", "AccessDenied", "Forbidden", "AllAccessDisabled"})
@@ -51,13 +53,9 @@ class UnknownCall(Permanent):
     """The server has no such operation."""
 
 
-@contextlib.contextmanager
-def judged(what: str) -> Iterator[None]:
+def judged(what: str) -> AbstractContextManager[None]:
     """What goes wrong inside becomes an outcome of the delivery that names ``what``."""
-    try:
-        yield
-    except Exception as problem:  # noqa: BLE001 - each becomes an outcome, or is raised as it is
-        raise _outcome(problem, what) from None
+    return judging.judged(what, _outcome)
 
 
 def _outcome(problem: Exception, what: str) -> Exception:
@@ -80,11 +78,11 @@ def _outcome(problem: Exception, what: str) -> Exception:
             "AWS_SECRET_ACCESS_KEY in the daemon's environment"
         )
     if isinstance(problem, ParamValidationError):
-        return Permanent(f"{what}: {' '.join(str(problem).split())}")
+        return Permanent(f"{what}: {one_line(problem)}")
     if isinstance(problem, FileNotFoundError):
-        return Permanent(f"{what}: the fetched file is no longer in the staging folder; deliver again")
+        return file_gone(what)
     if isinstance(problem, (BotoCoreError, OSError)):
-        return Retry(f"{what}: {' '.join(str(problem).split())}")
+        return Retry(f"{what}: {one_line(problem)}")
     return problem
 
 
@@ -92,12 +90,11 @@ def _answered(problem: Any, what: str) -> Retry | Permanent:
     code = str(problem.response.get("Error", {}).get("Code", ""))  # of an answer without a body: its HTTP status
     answer = problem.response.get("ResponseMetadata", {})
     status = int(answer.get("HTTPStatusCode") or 0)
-    said = " ".join(str(problem.response.get("Error", {}).get("Message", "")).split())[:300]
     advice = _ADVICE.get("AccessDenied" if code in _DENIED else code)
-    text = f"{what}: {code or status}" + (f", {advice}" if advice else "") + (f" ({said})" if said else "")
+    text = answered(what, code or status, advice, problem.response.get("Error", {}).get("Message"))
     if (status >= 500 and code not in _UNKNOWN) or status in _RETRY_STATUS or code in _RETRY_CODES:
         after = str(answer.get("HTTPHeaders", {}).get("retry-after", ""))
-        return Retry(text, after=float(after) if after.isdecimal() else None)
+        return Retry(text, after=retry_after.seconds(after))
     for kind, codes in ((Missing, _MISSING), (Denied, _DENIED), (UnknownCall, _UNKNOWN)):
         if code in codes:
             return kind(text)

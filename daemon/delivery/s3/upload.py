@@ -13,13 +13,13 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from ..errors import Permanent, Retry
+from ..threads import worker_pool
 from .errors import Denied, Missing, UnknownCall, judged
 from .slices import BLOCK, Slice
 
@@ -119,13 +119,13 @@ class Bucket:
             sent(len(part))
             return {"PartNumber": number, "ETag": answer["ETag"]}
 
-        with ThreadPoolExecutor(WORKERS, thread_name_prefix="tunerd-s3-part") as pool:
-            futures = [pool.submit(put, number) for number in range(1, -(-size // length) + 1)]
+        with worker_pool(WORKERS, "s3-part") as workers:
+            futures = [workers.submit(put, number) for number in range(1, -(-size // length) + 1)]
             try:
                 return [future.result() for future in futures]
             except BaseException:
                 failed.set()
-                pool.shutdown(wait=True, cancel_futures=True)
+                workers.shutdown(wait=True, cancel_futures=True)
                 if failures:
                     raise failures[0] from None
                 raise

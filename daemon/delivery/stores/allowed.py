@@ -31,7 +31,7 @@ class Folder(msgspec.Struct, frozen=True):
 
 
 class Stores:
-    """Of one job."""
+    """Whose addresses of stores one job's outputs may be read from."""
 
     def __init__(self, repositories: list[Repository], folders: list[Folder], origins: tuple[str, ...]) -> None:
         """``origins`` is the setting."""

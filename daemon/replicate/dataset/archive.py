@@ -40,11 +40,22 @@ class Archive(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
 
 
+class Packing:
+    """How far an archive is: bytes of the files that are in it, of all that go in. Written by the thread that packs."""
+
+    def __init__(self) -> None:
+        self.going_on = False
+        self.done = 0
+        self.total: int | None = None  # None: the folders are being listed, or others are packed first
+
+
 class Stopped(Exception):
     """Whoever asked for the archive is gone."""
 
 
-def pack(datasets: Sequence[Dataset], target: Path, stop: threading.Event | None = None) -> Archive:
+def pack(
+    datasets: Sequence[Dataset], target: Path, stop: threading.Event | None = None, packing: Packing | None = None
+) -> Archive:
     """Write the archive to ``target``. Blocking: for a thread; memory does not grow with the data.
 
     Raises ``DatasetUnreadable``, ``DatasetEmpty``, ``ArchiveTooLarge``.
@@ -60,14 +71,14 @@ def pack(datasets: Sequence[Dataset], target: Path, stop: threading.Event | None
         left_out += (LeftOut(f"{dataset.name}/{item.name}", item.reason) for item in listing.left_out)
     with target.open("wb") as file:
         sink = _Sink(file)
-        _write(planned, sink, stop or threading.Event())
+        _write(planned, sink, stop or threading.Event(), packing or Packing())
     if sink.size > ARCHIVE_LIMIT:
         raise _too_large(f"{_mib(sink.size)}", planned)
     return Archive(target, sink.size, sink.digest.hexdigest(), len(planned), tuple(left_out), tuple(notes))
 
 
-def _write(planned: Sequence[Entry], sink: _Sink, stop: threading.Event) -> None:
-    rest = sum(entry.file.bytes for entry in planned)
+def _write(planned: Sequence[Entry], sink: _Sink, stop: threading.Event, packing: Packing) -> None:
+    packing.total = rest = sum(entry.file.bytes for entry in planned)
     with zipfile.ZipFile(sink, "w") as archive:
         for entry in planned:
             info = zipfile.ZipInfo(entry.name, _EPOCH)
@@ -79,6 +90,7 @@ def _write(planned: Sequence[Entry], sink: _Sink, stop: threading.Event) -> None
                 with archive.open(info, "w") as out:
                     while chunk := source.read(_CHUNK):
                         out.write(chunk)
+                        packing.done += len(chunk)
                         if stop.is_set():
                             raise Stopped
                         if sink.size > ARCHIVE_LIMIT and rest > _MEASURED:

@@ -21,7 +21,7 @@ from ...store.records import Job
 from ...store.store import Store
 from ..client import ReplicateClient
 from ..outgoing import Dataset, Outgoing
-from .archive import Archive, Stopped, pack
+from .archive import Archive, Packing, Stopped, pack
 from .known import KnownUploads, Upload
 from .scratch import Scratch
 
@@ -47,31 +47,43 @@ class Datasets:
         self._sending: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @contextlib.asynccontextmanager
-    async def packed(self, datasets: Sequence[Dataset]) -> AsyncIterator[Archive | None]:
-        """The folders as one archive, gone afterwards; ``None`` for no folders. Raises as ``archive.pack``."""
+    async def packed(
+        self, datasets: Sequence[Dataset], packing: Packing | None = None
+    ) -> AsyncIterator[Archive | None]:
+        """The folders as one archive, gone afterwards; ``None`` for no folders. Raises as ``archive.pack``.
+
+        ``packing``: where it is told how far that is.
+        """
+        packing = packing or Packing()
         if not datasets:
             yield None
             return
         folder, stop = self._scratch.folder(), threading.Event()
         made = await asyncio.to_thread(folder.__enter__)
         try:
-            async with self._packing:
-                archive = await self._pack(datasets, made / "dataset.zip", stop)
+            packing.going_on = True
+            try:
+                async with self._packing:
+                    archive = await self._pack(datasets, made / "dataset.zip", stop, packing)
+            finally:
+                packing.going_on = False
             yield archive
         finally:
             stop.set()
             await asyncio.to_thread(folder.__exit__, None, None, None)
 
-    async def _pack(self, datasets: Sequence[Dataset], target: Path, stop: threading.Event) -> Archive:
+    async def _pack(
+        self, datasets: Sequence[Dataset], target: Path, stop: threading.Event, packing: Packing
+    ) -> Archive:
         began = time.monotonic()
         log.info("dataset.packing", datasets=[dataset.name for dataset in datasets])
-        packing = asyncio.create_task(asyncio.to_thread(pack, datasets, target, stop))
+        thread = asyncio.create_task(asyncio.to_thread(pack, datasets, target, stop, packing))
         try:
-            archive = await asyncio.shield(packing)
+            archive = await asyncio.shield(thread)
         except asyncio.CancelledError:
             stop.set()  # the thread ends at its next chunk; its folder must not vanish under it
             with contextlib.suppress(Stopped, TunerdError):
-                await packing
+                await thread
             raise
         seconds = round(time.monotonic() - began, 2)
         log.info("dataset.packed", files=archive.files, bytes=archive.bytes, sha256=archive.sha256, seconds=seconds)
@@ -81,8 +93,8 @@ class Datasets:
             log.warning("dataset.note", note=note)
         return archive
 
-    async def bring(self, job: Job, archive: Archive | None) -> str | None:
-        """The archive's URL at Replicate; ``None``: the job was cancelled meanwhile and nothing is left there.
+    async def bring(self, job: Job, archive: Archive | None) -> Upload | None:
+        """The archive at Replicate; ``None``: the job was cancelled meanwhile and nothing is left there.
 
         Raises what the client raises.
         """
@@ -91,7 +103,7 @@ class Datasets:
             known = await self._reusable(archive)
             if known is not None:
                 log.info("dataset.known", job_id=job.job_id, file=known.id, sha256=archive.sha256)
-                return known.url
+                return known
             answer = await self._send(job, archive)
             if answer is None:
                 return None
@@ -101,7 +113,7 @@ class Datasets:
                 return None
             await self._known.remember(upload, self._now())
         log.info("dataset.uploaded", job_id=job.job_id, file=upload.id, bytes=archive.bytes)
-        return upload.url
+        return upload
 
     async def sweep(self) -> None:
         """Remove archives that a killed process left."""

@@ -19,6 +19,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ...errors import Misconfigured, TunerdError
+from ...files import sync_directory, sync_file
 from ..migrate import upgrade
 from ..sequence import last_sequence
 from .place import Place, known_revision
@@ -107,7 +108,7 @@ def read_about(path: Path) -> About:
 def check_backup(path: Path) -> tuple[About, Report]:
     """Read all of it. Raises ``BackupInvalid``, ``CopyDiffers``, ``DatabaseTooNew``."""
     if not path.is_file():
-        raise Misconfigured(f"There is no file {path}.")
+        raise BackupInvalid(f"There is no file {path}.")
     about = read_about(path)
     _integrity(path)
     for file in about.files:
@@ -227,20 +228,3 @@ def _open_plain(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA synchronous = OFF")
     return connection
-
-
-def sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in ``path`` survive a power loss."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,7 @@
 """A job's row as its events tell it: what the journal decides, merged into what only the row knows.
 
 Not in the journal, and kept as the row has it: what was submitted (model, hardware, request …), that the provider
-accepted it and when, and how an intent ended that never became a job.
+accepted it and when, and how we ended it ourselves (no create was answered, or somebody cancelled it first).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ...core.apply import JobState, apply
-from ...core.jobs import FINISHED, JobStatus
+from ...core.jobs import FINISHED, SIGNAL_OF_STATUS, TRANSITIONS, JobStatus, Signal
 from ...core.prediction import Prediction, parse_prediction
 from ..batch import Draft, draft_of, new_draft, state_columns
 from ..database import AnyRow
@@ -19,7 +19,7 @@ from .walk import Entry
 
 _ORDER = {status: place for place, status in enumerate(JobStatus)}  # as declared: pending … running, then the ends
 # What first came with the submit, or with the create call's answer. Events only fill it in where it is missing.
-_SUBMITTED = ("model", "version", "hardware", "queued_at")
+_SUBMITTED = ("model", "version", "hardware", "usd_per_second", "queued_at")
 
 
 class Deriving:
@@ -67,6 +67,10 @@ class Deriving:
             return None
         if self.known is not None:
             self.draft.state = _merged(self.known.state, self.draft.state)
+            if self.known.submitted and _ended_by_us(self.known.state):
+                names = ("status", "started_at", "completed_at", "error")
+                ours = {name: getattr(self.known.state, name) for name in names}
+                self.draft.state = msgspec.structs.replace(self.draft.state, **ours)
         return self.draft
 
 
@@ -81,6 +85,12 @@ def _merged(known: JobState, told: JobState) -> JobState:
         updated_at=max(known.updated_at, told.updated_at),
         predict_time=known.predict_time if told.predict_time is None else told.predict_time,
     )
+
+
+def _ended_by_us(known: JobState) -> bool:
+    """Finished otherwise than by the provider's word, which it keeps: finished stays finished."""
+    signal = SIGNAL_OF_STATUS.get(known.provider_status or "", Signal.UNKNOWN)
+    return known.status in FINISHED and TRANSITIONS[JobStatus.RUNNING].get(signal) is not known.status
 
 
 def differences(known: Draft, told: Draft) -> list[str]:

@@ -16,16 +16,15 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
+from ...core.deliveries import GOING_ON
 from ...core.events import EventKind
 from ...core.jobs import FINISHED
 from ...errors import JournalDamaged
 from .. import bodies
 from ..bodies import CHAIN, ONE
-from ..deliveries import GOING_ON
 from ..schema import artifacts, deliveries, events, jobs
 
 PruneClass = Literal["bodies", "jobs", "unrecognized"]
-CLASSES: tuple[PruneClass, ...] = ("bodies", "jobs", "unrecognized")
 DAY = 86_400.0
 # A cost limit counts the jobs of a month: those must be there to be counted. Days.
 JOBS_LEAST_DAYS = 31

@@ -14,9 +14,10 @@ from pathlib import Path
 import msgspec
 import sqlalchemy as sa
 
+from ...files import sync_directory, sync_file, write_durably
 from ..migrate import upgrade
 from ..sequence import continue_sequence, last_sequence
-from .archive import DBOS_NAME, KEY_NAME, About, check_backup, plain_engine, read_file, sync_directory, sync_file
+from .archive import DBOS_NAME, KEY_NAME, About, check_backup, plain_engine, read_file
 from .place import Place, known_revision
 from .tables import compare, copy, data_tables, sums
 
@@ -51,20 +52,8 @@ def _restore_key(path: Path, about: About, place: Place) -> str:
     if not about.has_key:
         return "kept" if there else "missing"
     keys = list(dict.fromkeys((*read_file(path, KEY_NAME).split(), *there.split())))
-    _put(place.key_file, b"\n".join(keys) + b"\n")
+    write_durably(place.key_file, b"\n".join(keys) + b"\n")
     return "restored"
-
-
-def _put(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.restoring")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    draft.replace(path)
-    sync_directory(path.parent)
 
 
 def _into_file(path: Path, about: About, place: Place, stamp: str) -> str | None:
@@ -83,7 +72,7 @@ def _into_file(path: Path, about: About, place: Place, stamp: str) -> str | None
     draft.replace(database)
     sync_directory(database.parent)
     if any(file.name == DBOS_NAME for file in about.files):
-        _put(place.data_dir / DBOS_NAME, read_file(path, DBOS_NAME))
+        write_durably(place.data_dir / DBOS_NAME, read_file(path, DBOS_NAME))
     return None if aside is None else str(aside)
 
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from ..database import AnyRow
 from ..growth import Stored, grow
 from ..schema import events
+from ..text import id_as_sent
 
 BATCH_ROWS = 200
 _BY_JOB = sa.select(events).order_by(events.c.job_id, events.c.seq).execution_options(yield_per=BATCH_ROWS)
@@ -23,7 +24,7 @@ class Entry(msgspec.Struct, frozen=True):
     """One event. ``body`` is ``None`` where it was pruned, and where it is damaged: ``problem`` says how."""
 
     seq: int
-    webhook_id: str
+    webhook_id: str  # as sent
     timestamp: str | None
     signature: str | None
     job_id: str | None
@@ -36,11 +37,10 @@ class Entry(msgspec.Struct, frozen=True):
     problem: str | None = None
 
 
-def walk(connection: sa.Connection, job_id: str | None = None) -> Iterator[Entry]:
-    """All events (or one job's) ordered by job and sequence number; those of no job come together, too."""
-    statement = _BY_JOB if job_id is None else _BY_JOB.where(events.c.job_id == job_id)
+def walk(connection: sa.Connection) -> Iterator[Entry]:
+    """All events, ordered by job and sequence number; those of no job come together, too."""
     before: Entry | None = None  # the job's last event whose body is there
-    for row in connection.execute(statement):
+    for row in connection.execute(_BY_JOB):
         if before is not None and before.job_id != row.job_id:
             before = None
         entry = _entry(row, before)
@@ -58,7 +58,7 @@ def _entry(row: AnyRow, before: Entry | None) -> Entry:
             problem = str(reason)
     return Entry(
         seq=row.seq,
-        webhook_id=row.webhook_id,
+        webhook_id=id_as_sent(row.webhook_id, row.webhook_id_sent),
         timestamp=row.webhook_timestamp,
         signature=row.webhook_signature,
         job_id=row.job_id,

@@ -42,7 +42,7 @@ class AllowlistView(msgspec.Struct):
 
 
 class RefreshBody(msgspec.Struct, forbid_unknown_fields=True):
-    """``accept``: put a list in force although it is quite another one."""
+    """``accept``: take a list that differs greatly from the one in use."""
 
     accept: bool = False
 

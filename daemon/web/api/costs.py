@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 from aiohttp import web
 
 from ... import keys
-from ...core.costs import HARDWARE, PRICES_AS_OF
+from ...core.costs import PRICES_AS_OF
 from ...core.periods import PERIODS, period_start
 from ...core.spend import limit_state, running_usd, spent_usd
+from ...core.times import rfc3339
 from ..answers import json_answer
 from ..endpoint import Answer, Endpoint
-from ..render import rfc3339
 
 SECONDS_AN_HOUR = 3600
 
@@ -22,11 +24,15 @@ BALANCE_NOTE = (
 
 
 class Price(msgspec.Struct):
+    """``source``: the list that comes with tunerd, or the setting ``prices``; ``as_of``: when it was read."""
+
     sku: str
     name: str
     usd_per_second: float
     usd_per_hour: float
     vram_gb: int
+    as_of: str | None
+    source: Literal["list", "settings"]
 
 
 class HardwareOptions(msgspec.Struct):
@@ -76,11 +82,11 @@ class CostLimit(msgspec.Struct):
 
 async def billing(request: web.Request) -> web.Response:
     now, limit = request.app[keys.CLOCK](), request.app[keys.EFFECTIVE].cost_limit()
-    spending, assumed = request.app[keys.STORE].spending, limit.assumed_hardware
+    spending = request.app[keys.STORE].spending
     ledgers = [await spending.ledger(since=period_start(now, period, limit.zone)) for period in PERIODS]
-    today, week, month = (spent_usd(ledger, assumed) for ledger in ledgers)
-    spend = Spend(today, week, month, running_usd(ledgers[0], assumed, now))
-    return json_answer(Billing(None, BALANCE_NOTE, "USD", spend, prices()))
+    today, week, month = (spent_usd(ledger, limit) for ledger in ledgers)
+    spend = Spend(today, week, month, running_usd(ledgers[0], limit, now))
+    return json_answer(Billing(None, BALANCE_NOTE, "USD", spend, prices(request)))
 
 
 async def cost_limit_status(request: web.Request) -> web.Response:
@@ -102,14 +108,22 @@ async def cost_limit_view(request: web.Request) -> CostLimit:
 
 async def hardware_options(request: web.Request) -> web.Response:
     default = request.app[keys.EFFECTIVE].hardware
-    return json_answer(HardwareOptions(list(prices().values()), default, PRICES_AS_OF))
+    return json_answer(HardwareOptions(list(prices(request).values()), default, PRICES_AS_OF))
 
 
-def prices() -> dict[str, Price]:
-    """The price table, by SKU."""
+def prices(request: web.Request) -> dict[str, Price]:
+    """The prices in force, by SKU."""
     return {
-        sku: Price(sku, one.name, one.usd_per_second, round(one.usd_per_second * SECONDS_AN_HOUR, 2), one.vram_gb)
-        for sku, one in HARDWARE.items()
+        sku: Price(
+            sku=sku,
+            name=one.name,
+            usd_per_second=one.usd_per_second,
+            usd_per_hour=round(one.usd_per_second * SECONDS_AN_HOUR, 2),
+            vram_gb=one.vram_gb,
+            as_of=one.as_of,
+            source=one.source,
+        )
+        for sku, one in request.app[keys.EFFECTIVE].prices.items()
     }
 
 

@@ -8,16 +8,18 @@ import msgspec
 from aiohttp import web
 
 from ... import keys
+from ...core.deliveries import DeliveryStatus
+from ...core.times import rfc3339
 from ...errors import InvalidRequest, JobNotFound, NothingToCancel
 from ...store.records import Delivery
 from ..answers import decode_json, json_answer, query_choice, query_int, query_text, read_body
 from ..endpoint import Answer, Endpoint, Param
 from ..jobs_access import find_job
-from ..render import DeliveryView, delivery_view, rfc3339
+from ..render import DeliveryView, delivery_view
 
 MAX_PAGE = 500
 REDRIVE_AT_ONCE = 500  # deliveries; whoever has more asks again
-STATUSES = ("pending", "running", "delivered", "failed")
+STATUSES = tuple(status.value for status in DeliveryStatus)
 
 
 class DeliveryOfJob(DeliveryView):

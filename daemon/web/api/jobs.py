@@ -132,6 +132,7 @@ ENDPOINTS = (
         "One job, by our id or the provider's",
         {200: Answer("The job", OneJob)},
         errors=(JobNotFound,),
+        route="/api/cloud/jobs/{job_id:(?!submit$)[^{}/]+}",  # GET …/submit is the wrong method, not a job
     ),
     Endpoint(
         "GET",

@@ -1,4 +1,4 @@
-"""Whom to tell: the endpoints of outgoing webhooks. Their URLs and secrets can be written, never read."""
+"""The endpoints of outgoing webhooks. Their URLs and secrets can be written, never read."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from aiohttp import web
 
 from ... import keys, parsing
 from ...core.notices import NoticeType, trial
+from ...core.times import rfc3339
 from ...errors import EndpointNotFound, InvalidRequest, InvalidSetting
 from ...store.notifications import Endpoint as StoredEndpoint
 from ...store.notifications import EndpointChange
 from ...store.secrets import endpoint_secret, endpoint_url
 from ..answers import json_answer, read_json
 from ..endpoint import Answer, Endpoint
-from ..render import rfc3339
 
 MAX_ENDPOINTS = 32  # each is a row of every message
 MAX_URL = 2000  # characters
@@ -197,7 +197,7 @@ ENDPOINTS = (
         "GET",
         "/api/cloud/notifications",
         get_notifications,
-        "Who is told of what happens, by outgoing webhooks",
+        "The endpoints of outgoing webhooks",
         {200: Answer("All endpoints", NotificationsView)},
     ),
     Endpoint(

@@ -25,6 +25,8 @@ from ...replicate.token import validate
 from ..answers import json_answer, query_text, read_json
 from ..endpoint import Answer, Endpoint, Param
 
+_SHOWN_ONLY = frozenset({"webhook_endpoint", "token", "pinned", "warnings"})  # in an answer, and no settings
+
 
 class TokenView(msgspec.Struct):
     """``hint``: the token's last four characters, all that is ever shown of it."""
@@ -87,10 +89,11 @@ class SettingsBody(msgspec.Struct):
 
 
 class Validation(msgspec.Struct, omit_defaults=True):
-    """Whether Replicate takes the token; ``error`` where it does not."""
+    """Whether Replicate takes the token; where it does not, ``error`` and what to do about it, ``fix``."""
 
     valid: bool
     error: str | None = None
+    fix: str | None = None
     user_info: dict[str, str] | None = None
     token_source: Literal["environment", "stored"] | None = None
 
@@ -105,6 +108,7 @@ class TokenSaved(msgspec.Struct, omit_defaults=True):
     success: bool
     valid: bool | None
     error: str | None = None
+    fix: str | None = None
 
 
 class Deleted(msgspec.Struct):
@@ -143,7 +147,12 @@ async def get_settings(request: web.Request) -> web.Response:
 
 
 async def put_settings(request: web.Request) -> web.Response:
+    """Change some, all or nothing. Who sends back what GET shows, changed a little, need not take the rest out."""
     values = await read_json(request, dict[str, Any])
+    shown = msgspec.to_builtins(await settings_view(request))
+    for name in _SHOWN_ONLY & values.keys():
+        if values[name] == shown[name]:  # another value is refused: it would not be taken over
+            del values[name]
     await request.app[keys.EFFECTIVE].update(values, now=request.app[keys.CLOCK]())
     return json_answer(await settings_view(request))
 
@@ -174,7 +183,7 @@ async def put_token(request: web.Request) -> web.Response:
         answer = await validate(app[keys.TOKENS], app[keys.CLIENT])
     except ProviderUnavailable as problem:
         return json_answer(TokenSaved(True, None, f"Saved, but not checked: {problem.detail}"))
-    return json_answer(TokenSaved(True, answer["valid"], answer.get("error")))
+    return json_answer(TokenSaved(True, answer["valid"], answer.get("error"), answer.get("fix")))
 
 
 async def delete_token(request: web.Request) -> web.Response:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from ... import keys
 from ...core.options import Checked, OptionInvalid, OptionType
-from ...errors import DestinationNotFound, InvalidRequest, InvalidSetting, NotFound
+from ...errors import DestinationNotFound, InvalidRequest, InvalidSetting
 from ...store.records import DestinationConfig
 from ...store.secrets import destination_secret
 from ..answers import json_answer, read_json
@@ -20,22 +20,28 @@ from ..endpoint import Answer, Endpoint
 MAX_DESTINATIONS = 32  # each is a workflow step of every job
 MAX_CONCURRENCY = 32  # deliveries at once to one destination
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_SHOWN_ONLY = msgspec.Meta(extra_json_schema={"readOnly": True})  # of an answer; in a request it does nothing
 
 
 class DestinationBody(msgspec.Struct, forbid_unknown_fields=True):
-    """``paused`` and ``concurrency`` (deliveries at once): left out they stay as they are."""
+    """``paused`` and ``concurrency`` (deliveries at once): left out they stay as they are.
+
+    ``secrets`` is passed over: who sends back what GET shows, changed a little, need not take it out.
+    """
 
     name: str
     type: str
     options: dict[str, Any] = {}
     paused: bool | None = None
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=MAX_CONCURRENCY)] | None = None
+    secrets: Annotated[list[str], _SHOWN_ONLY] = []
 
 
 class PublishingBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The whole list; every job goes to each of them unless its submit names some."""
+    """The whole list; every job goes to each of them unless its submit names some. ``types`` is passed over."""
 
     destinations: list[DestinationBody]
+    types: Annotated[list[str], _SHOWN_ONLY] = []
 
 
 class DestinationView(msgspec.Struct):
@@ -107,20 +113,24 @@ def _invalid(field: str, reason: str) -> InvalidSetting:
 async def _store(request: web.Request, entries: list[DestinationBody]) -> None:
     store, now = request.app[keys.STORE], request.app[keys.CLOCK]()
     types = request.app[keys.DESTINATION_TYPES]
-    before = {destination.name: destination for destination in await store.settings.destinations()}
     after = {entry.name: entry for entry in entries}
-    for name, old in before.items():
-        if name not in after or after[name].type != old.type:  # it is gone, or it is another thing of the same name
-            await _forget(request, old)
-    for entry in entries:  # secrets first: a destination never goes live without the secret it was given
+    sealed: list[dict[str, Any]] = []
+    removed: set[str] = set()
+    for entry in entries:
         for key in types[entry.type].secrets & entry.options.keys():
-            value = entry.options.pop(key)
+            name, value = destination_secret(entry.name, key), entry.options.pop(key)
             if value is not None:
-                await store.secrets.put(destination_secret(entry.name, key), value, now=now)
+                sealed.append(store.secrets.seal(name, value, now=now))
             else:
-                await store.secrets.delete(destination_secret(entry.name, key))
-    configs = [_config(one, before.get(one.name)) for one in entries]
-    await store.settings.put({"destinations": msgspec.to_builtins(configs)}, now=now)
+                removed.add(name)
+
+    def change(configured: list[DestinationConfig]) -> tuple[list[DestinationConfig], set[str]]:
+        before = {destination.name: destination for destination in configured}
+        gone = [one for one in configured if one.name not in after or after[one.name].type != one.type]
+        forgotten = removed.union(*(_secrets_of(one, types) for one in gone))
+        return [_config(one, before.get(one.name)) for one in entries], forgotten
+
+    await store.settings.replace_destinations(change, sealed, now=now)
     request.app[keys.WAKE_DELIVERY]()
 
 
@@ -131,10 +141,10 @@ def _config(entry: DestinationBody, before: DestinationConfig | None) -> Destina
     return DestinationConfig(entry.name, entry.type, entry.options, paused, concurrency)
 
 
-async def _forget(request: web.Request, destination: DestinationConfig) -> None:
-    kind = request.app[keys.DESTINATION_TYPES].get(destination.type)
-    for key in kind.secrets if kind else ():
-        await request.app[keys.STORE].secrets.delete(destination_secret(destination.name, key))
+def _secrets_of(destination: DestinationConfig, types: Mapping[str, OptionType]) -> set[str]:
+    """The names under which a destination's secrets are kept."""
+    kind = types.get(destination.type)
+    return {destination_secret(destination.name, key) for key in (kind.secrets if kind else ())}
 
 
 async def publishing_view(request: web.Request) -> Publishing:
@@ -161,11 +171,8 @@ async def get_types(request: web.Request) -> web.Response:
 
 async def post_test(request: web.Request) -> web.Response:
     """Try whether a delivery could be put there."""
-    name = request.match_info["name"]
-    for destination in await request.app[keys.STORE].settings.destinations():
-        if destination.name == name:
-            return json_answer(await request.app[keys.CHECK_DESTINATION](destination))
-    raise NotFound(f"There is no destination {name!r}. GET /api/cloud/publishing lists them.")
+    destination = await request.app[keys.STORE].settings.destination(request.match_info["name"])
+    return json_answer(await request.app[keys.CHECK_DESTINATION](destination))
 
 
 def _or_null(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,7 +257,7 @@ ENDPOINTS = (
         post_test,
         "Try whether a delivery could be put there",
         {200: Answer("What was tried, and what is in the way; nothing is left behind there", Checked)},
-        errors=(NotFound,),
+        errors=(DestinationNotFound,),
     ),
     Endpoint(
         "POST",

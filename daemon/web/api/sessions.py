@@ -6,11 +6,11 @@ import msgspec
 from aiohttp import web
 
 from ... import keys
+from ...core.times import rfc3339
 from ...errors import NotFound
 from .. import sessions
 from ..answers import json_answer
 from ..endpoint import Answer, Endpoint
-from ..render import rfc3339
 
 SHOWN_ID = 16  # characters of a session's digest: enough to name one
 

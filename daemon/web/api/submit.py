@@ -17,20 +17,23 @@ from ...errors import (
     DatasetEmpty,
     DatasetUnreadable,
     IdempotencyConflict,
+    InvalidRequest,
     ProviderError,
     ProviderUnavailable,
     TokenMissing,
     WebhookUrlInvalid,
 )
 from ...replicate.outgoing import LeftOut
-from ...replicate.request import SubmitRequest
+from ...replicate.rehearsal import SubmitCheck
+from ...replicate.request import SubmitRequest, one_key
+from ...replicate.under_way import SubmitProgress
 from ..answers import json_answer, read_json
 from ..endpoint import Answer, Endpoint, Param
 
 
 class Submitted(msgspec.Struct, omit_defaults=True):
-    """``idempotent_hit``: the job was there already, nothing was sent. ``webhook_warning``: whether the webhook URL
-    leads here could not be told from here; what webhooks do not bring, polling does.
+    """``idempotent_hit``: the job was there already, nothing was sent. ``webhook_warning``: the webhook URL
+    could not be verified from this machine; polling covers events that webhooks do not deliver.
     """
 
     success: bool
@@ -47,10 +50,11 @@ class Submitted(msgspec.Struct, omit_defaults=True):
 
 
 class DryRun(msgspec.Struct):
-    """What would be sent; secrets are redacted."""
+    """What would be sent, secrets redacted, and what a submit would be told."""
 
     dry_run: Literal[True]
     request: dict[str, Any]
+    checks: list[SubmitCheck]
     data_left_out: list[LeftOut] = []
     data_notes: list[str] = []
 
@@ -65,9 +69,20 @@ async def submit_job(request: web.Request) -> web.Response:
     return json_answer(result.body, status=result.status_code)
 
 
+async def submit_progress(request: web.Request) -> web.Response:
+    key = one_key(request.headers.get("Idempotency-Key"), None)
+    if key is None:
+        raise InvalidRequest("Name the submit by the header Idempotency-Key that it was sent with.", field=_KEY.name)
+    return json_answer(await request.app[keys.SUBMITTER].under_way.look(key))
+
+
 async def cost_estimate(request: web.Request) -> web.Response:
     return json_answer(await request.app[keys.SUBMITTER].estimate(await read_json(request, SubmitRequest)))
 
+
+_KEY_SCHEMA = {"type": "string", "maxLength": 255}
+_KEY = Param("Idempotency-Key", "Same key, same body: one job", _KEY_SCHEMA, "header")
+_KEY_OF_SUBMIT = Param("Idempotency-Key", "The one that the submit was sent with", _KEY_SCHEMA, "header", required=True)
 
 ENDPOINTS = (
     Endpoint(
@@ -80,9 +95,7 @@ ENDPOINTS = (
             201: Answer("Submitted", Submitted),
         },
         body=SubmitRequest,
-        params=(
-            Param("Idempotency-Key", "Same key, same body: one job", {"type": "string", "maxLength": 255}, "header"),
-        ),
+        params=(_KEY,),
         errors=(
             ConfigInvalid,
             DatasetEmpty,
@@ -97,11 +110,20 @@ ENDPOINTS = (
         ),
     ),
     Endpoint(
+        "GET",
+        "/api/cloud/jobs/submit/progress",
+        submit_progress,
+        "How far a submit is that has not been answered yet",
+        {200: Answer("Packing is known to the daemon that does it; what comes after it, to every one", SubmitProgress)},
+        params=(_KEY_OF_SUBMIT,),
+        errors=(InvalidRequest,),
+    ),
+    Endpoint(
         "POST",
         "/api/cloud/cost-estimate",
         cost_estimate,
         "What a submit would cost",
-        {200: Answer("null where nothing tells: no table has it, and no job like it has finished", Estimate | None)},
+        {200: Answer("null where it is unknown: no table has it, and no job like it has finished", Estimate | None)},
         body=SubmitRequest,
         errors=(ConfigInvalid, DatasetEmpty, DatasetUnreadable, WebhookUrlInvalid),
     ),

@@ -106,10 +106,16 @@ def _webhook_url(request: web.Request) -> list[Notice]:
 
 
 async def _webhooks(request: web.Request) -> list[Notice]:
-    if request.app[keys.EFFECTIVE].webhook_url is None:
+    url = request.app[keys.EFFECTIVE].webhook_url
+    if url is None:
         return []
     arrivals, now = request.app[keys.STORE].arrivals, request.app[keys.CLOCK]()
     polled, came = await arrivals.last("poll"), await arrivals.last("webhook")
+    tried = request.app[keys.PREFLIGHT].last(url)
+    if tried is not None and tried.problem is not None and (came or 0.0) < tried.at:
+        title = "The webhook URL does not lead here" if tried.certain else "The webhook URL could not be reached"
+        detail = f"{url}, when it was last tried: {tried.problem} Without it jobs are followed by asking the API."
+        return [Notice("bad" if tried.certain else "warn", title, detail, "/settings#webhook-title", "Test the URL")]
     if polled is None or now - polled > POLLED_LATELY_SECONDS or polled - (came or 0.0) < WEBHOOKS_LATE_SECONDS:
         return []
     detail = "The newest events were found by asking the API. Check that the tunnel or proxy runs and reaches tunerd."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from ...core.times import rfc3339
 from ..api.diagnosis import DIAGNOSIS
 from ..endpoint import Answer, Endpoint
-from ..render import rfc3339
 from .rendering import fragment, page
 
 PATH = "/health"

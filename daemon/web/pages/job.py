@@ -10,8 +10,12 @@ from aiohttp import web
 
 from ... import keys
 from ...core.advice import Advice, advice
+from ...core.apply import is_deliverable
 from ...core.jobs import FINISHED, JobStatus
+from ...core.links import Link, link_of
+from ...core.times import rfc3339
 from ...errors import InvalidRequest, JobNotFound
+from ...replicate.outgoing import decode
 from ...store.records import Job
 from ..answers import query_int
 from ..api.jobs import job_views
@@ -25,6 +29,7 @@ from .rendering import fragment, job_path, page
 
 EVENTS_SHOWN, MOST_EVENTS = 12, 500
 OUTPUT_CHARS = 4_000
+TOLD_SHOWN = 6  # lines of what the submit had to say; the others fold
 ADVICE_REMEMBERED = 100  # jobs
 
 _ADVICE: web.AppKey[OrderedDict[tuple[str, int], Advice | None]] = web.AppKey("advice")
@@ -43,6 +48,8 @@ async def job_page(request: web.Request) -> web.Response:
         "job_id": job.job_id,
         "title": job.config_name or job.model or job.job_id,
         "view": view,
+        "told": _told(job),
+        "told_shown": TOLD_SHOWN,
         "stream": stream,
         "api": _api(job),
         "curves": [curve(job)],
@@ -76,6 +83,10 @@ async def _look(request: web.Request, job_id: str, count: int) -> View:
         "job": view,
         "api": _api(job),
         "finished": job.status in FINISHED,
+        "again": job.status in FINISHED and job.request is not None,
+        "links": _links(view, request.app[keys.CLOCK]()),
+        "deliverable": is_deliverable(job.status, job.provider_status, has_output=job.output is not None),
+        "status_page": _status_page(request) if job.status is JobStatus.QUEUED else None,
         "title": job.config_name or job.model or job_id,
         "advice": await _advice(request, job, view.queue_seconds),
         "facts": _facts(view),
@@ -91,6 +102,18 @@ async def _look(request: web.Request, job_id: str, count: int) -> View:
     return View([Part(f"job-{name}", fragment(request, f"parts/job_{name}.html", everything)) for name in names])
 
 
+def _links(job: JobView, now: float) -> dict[str, tuple[Link, str | None]]:
+    """Where each delivery is, by destination; with the end of a link that ends."""
+    links = {one.destination: link_of(one.url, now) for one in job.deliveries if one.url}
+    return {name: (link, rfc3339(link.until)) for name, link in links.items()}
+
+
+def _status_page(request: web.Request) -> str:
+    """The word of Replicate's status page, as far as it is known without waiting for it."""
+    known = request.app[keys.STATUS_FEED].known()
+    return "being asked" if known is None else known.description or known.error or "nothing is known"
+
+
 async def _advice(request: web.Request, job: Job, queue_seconds: float | None) -> Advice | None:
     """What helps. The log is read for a job that failed, and once: every open page looks again and again."""
     known, key = request.app[_ADVICE], (job.job_id, job.logs_chars)
@@ -102,6 +125,19 @@ async def _advice(request: web.Request, job: Job, queue_seconds: float | None) -
         if len(known) > ADVICE_REMEMBERED:
             known.popitem(last=False)
     return known[key]
+
+
+def _told(job: Job) -> list[str]:
+    """What the submit's answer had to say: the page of the form has been left by then."""
+    told = [] if job.cost_limit_warning is None else [job.cost_limit_warning]
+    try:
+        outgoing = None if job.request is None else decode(job.request)
+    except msgspec.MsgspecError:
+        outgoing = None
+    if outgoing is None:
+        return told
+    left_out = (f"{item.name} was not sent: {item.reason}" for item in outgoing.left_out)
+    return [*told, *([outgoing.webhook_doubt] if outgoing.webhook_doubt else ()), *outgoing.notes, *left_out]
 
 
 def _facts(job: JobView) -> list[tuple[str, str | None]]:

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from ... import keys
+from ...core.deliveries import DeliveryStatus
 from ...core.jobs import JobStatus
 from ...errors import InvalidRequest
 from ...store.job_search import JobSearch, SortKey
@@ -26,7 +27,7 @@ from .strip import strip
 JOBS_A_PAGE = 50
 MAX_PAGE = 100_000
 SEARCH_CHARS = 200
-DELIVERY_STATUSES = ("pending", "running", "delivered", "failed")
+DELIVERY_STATUSES = tuple(status.value for status in DeliveryStatus)
 ROWS_REMEMBERED = 1000  # about 2 MB; some pages' worth
 # Several statuses as one choice: what people ask for.
 GROUPS = {

@@ -17,6 +17,7 @@ SAYS = {
     NoticeType.DELIVERY_EXPIRING: "an output is about to expire undelivered",
     NoticeType.COST_LIMIT_REACHED: "the spending limit is reached",
     NoticeType.RECONCILE_FOUND: "polling found what no webhook had told",
+    NoticeType.JOB_DOUBLED: "Replicate made a second job, or runs one that looks like it",
 }
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ... import keys
 from ...core.options import OptionType
-from ...errors import NotFound
+from ...errors import DestinationNotFound, NotFound
 from ...store.records import DestinationConfig
 from ..api.publishing import MAX_CONCURRENCY, DestinationView, publishing_view
 from ..endpoint import Answer, Endpoint
@@ -19,7 +19,6 @@ from .rendering import page
 
 PATH = "/publishing"
 DEFAULT_AT_ONCE = DestinationConfig("", "", {}).concurrency
-LABELS = {"local": "Local folder", "huggingface": "Hugging Face Hub", "s3": "S3 bucket"}
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -39,10 +38,10 @@ def destination_path(name: str) -> str:
 
 async def publishing_page(request: web.Request) -> web.Response:
     types = request.app[keys.DESTINATION_TYPES]
-    shown = await publishing_view(request)
+    shown, outputs = await publishing_view(request), str(request.app[keys.SETTINGS].output_dir)
     context = {
-        "destinations": [_card(one, types.get(one.type)) for one in shown.destinations],
-        "types": [(name, _label(name), kind.description) for name, kind in sorted(types.items())],
+        "destinations": [_card(one, types.get(one.type), outputs) for one in shown.destinations],
+        "types": [(name, kind.title, kind.description) for name, kind in sorted(types.items())],
     }
     return await page(request, "publishing.html", context, here=PATH)
 
@@ -64,13 +63,13 @@ async def destination_page(request: web.Request) -> web.Response:
         kind = request.app[keys.DESTINATION_TYPES].get(one.type)
         if one.name == name and kind is not None:
             return await _form(request, kind, one, is_new=False)
-    raise NotFound(f"There is no destination {name!r}.")
+    raise DestinationNotFound(f"There is no destination {name!r}. The list shows those there are.")
 
 
 async def _form(request: web.Request, kind: OptionType, one: DestinationView, *, is_new: bool) -> web.Response:
     context = {
         "kind": kind.name,
-        "label": _label(kind.name),
+        "label": kind.title,
         "about": kind.description,
         "name": one.name,
         "fields": option_fields(kind, one.options, frozenset(one.secrets)),
@@ -81,19 +80,20 @@ async def _form(request: web.Request, kind: OptionType, one: DestinationView, *,
     return await page(request, "destination.html", context, here=PATH)
 
 
-def _card(one: DestinationView, kind: OptionType | None) -> Card:
+def _card(one: DestinationView, kind: OptionType | None, outputs: str) -> Card:
+    """``outputs``: the folder of a local destination that names none."""
     titles = {} if kind is None else {name: field.title for name, field in kind.fields.items()}
     facts = [(titles.get(name, name), _shown(value)) for name, value in one.options.items() if value not in (None, "")]
     facts += [(titles.get(name, name), "stored, not shown") for name in one.secrets]
-    return Card(one.name, one.type, _label(one.type), destination_path(one.name), facts, one.paused)
+    if one.type == "local" and not one.options.get("path"):
+        facts.insert(0, (titles.get("path", "path"), outputs))
+    return Card(
+        one.name, one.type, one.type if kind is None else kind.title, destination_path(one.name), facts, one.paused
+    )
 
 
 def _shown(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def _label(kind: str) -> str:
-    return LABELS.get(kind, kind)
 
 
 def _names(kind: str) -> list[str]:
@@ -124,6 +124,6 @@ ENDPOINTS = (
         destination_page,
         "The form of a destination",
         {200: Answer("The form", _HTML, content="text/html")},
-        errors=(NotFound,),
+        errors=(DestinationNotFound,),
     ),
 )

@@ -8,14 +8,15 @@ import msgspec
 from aiohttp import web
 
 from ... import config, keys
+from ...checks.ways_out import ways_out
 from ...core.costs import PRICES_AS_OF
+from ...core.times import rfc3339
 from ...replicate.webhook_secret import SecretState
 from ..allowlist import ALLOWLIST
 from ..api.costs import cost_limit_view, prices
 from ..api.providers import settings_view
 from ..endpoint import Answer, Endpoint
 from ..rejected import REJECTED
-from ..render import rfc3339
 from . import words
 from .rendering import page
 from .strip import limit_share
@@ -40,13 +41,14 @@ async def settings_page(request: web.Request) -> web.Response:
         "secret": await _secret_state(request),
         "limit": limit,
         "share": limit_share(limit),
-        "hardware": list(prices().values()),
+        "hardware": list(prices(request).values()),
         "prices_as_of": PRICES_AS_OF,
         "rejected": [(one.address, one.count, rfc3339(one.last_at), one.path) for one in rejected],
         "feed": app[ALLOWLIST].feed.state,
         "feed_at": rfc3339(app[ALLOWLIST].feed.state.checked_at),
         "in_force": _in_force(request),
         "listening": app[keys.LISTENING],
+        "network": ways_out(app[keys.SETTINGS].replicate_base_url),
     }
     return await page(request, "settings.html", context, here=PATH)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import PurePath
@@ -43,8 +44,9 @@ class Assets(msgspec.Struct, frozen=True):
 ASSETS: web.AppKey[Assets] = web.AppKey("assets")
 
 
+@cache
 def load() -> Assets:
-    """Every file of the package's ``static`` folder."""
+    """Every file of the package's ``static`` folder, read once a process: a new file comes with a new daemon."""
     files, digest = {}, hashlib.sha256()
     for name, entry in sorted(_walk(resources.files("daemon.web").joinpath("static"), "")):
         body = entry.read_bytes()

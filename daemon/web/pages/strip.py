@@ -6,9 +6,9 @@ import msgspec
 from aiohttp import web
 
 from ... import keys
+from ...core.times import rfc3339
 from ...replicate.feeds import ProviderStatus
 from ..api.costs import CostLimit, cost_limit_view
-from ..render import rfc3339
 from .attention import notices
 from .live import Part
 from .rendering import fragment

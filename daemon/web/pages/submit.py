@@ -10,10 +10,12 @@ from aiohttp import web
 
 from ... import keys
 from ...core.costs import PRICES_AS_OF
-from ...errors import InvalidRequest, JobNotFound
+from ...errors import InvalidRequest, JobNotFound, NotFound
 from ...replicate.outgoing import Outgoing, decode
+from ...replicate.saved_configs import SavedConfig
 from ...store.records import Job
 from ..answers import query_text
+from ..api.configs import saved_configs
 from ..api.costs import cost_limit_view, prices
 from ..api.publishing import publishing_view
 from ..endpoint import Answer, Endpoint, Param
@@ -36,21 +38,29 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     hardware: str = ""
     destination: str = ""
     name: str = ""
+    paths: str = ""  # folders and addresses of data, one a line
     source: str | None = None  # the job that it was taken from
+    saved: str | None = None  # the saved configuration that it was taken from
 
 
 async def submit_page(request: web.Request) -> web.Response:
     job_id = query_text(request, "job")
-    draft = Draft() if job_id is None else _draft_of(await find_job(request, job_id))
+    saved = await saved_configs(request).all()
+    name = query_text(request, "config")
+    if job_id is not None:
+        draft = _draft_of(await find_job(request, job_id))
+    else:
+        draft = Draft() if name is None else _draft_from(name, await saved_configs(request).get(name))
     limit = await cost_limit_view(request)
     effective = request.app[keys.EFFECTIVE]
     jobs, _, _ = await request.app[keys.STORE].jobs.list(limit=EARLIER)
     context = {
         "draft": draft,
         "earlier": [(job.job_id, job.config_name or job.model or job.job_id) for job in jobs if job.request],
+        "saved": list(saved),
         "trainer": effective.model,
         "version": effective.version_override,
-        "hardware": list(prices().values()),
+        "hardware": list(prices(request).values()),
         "chosen": draft.hardware or effective.hardware,
         "prices_as_of": PRICES_AS_OF,
         "destinations": (await publishing_view(request)).destinations,
@@ -61,6 +71,12 @@ async def submit_page(request: web.Request) -> web.Response:
         "key": secrets.token_hex(16),  # pressing twice makes one job
     }
     return await page(request, "submit.html", context, here=PATH)
+
+
+def _draft_from(name: str, saved: SavedConfig) -> Draft:
+    data = [entry.get("instance_data_dir") for entry in saved.dataloader_config or ()]
+    paths = "\n".join(path for path in data if isinstance(path, str))
+    return Draft(kind="training", config=_pretty(saved.config), name=name, paths=paths, saved=name)
 
 
 def _draft_of(job: Job) -> Draft:
@@ -106,7 +122,10 @@ ENDPOINTS = (
         submit_page,
         "The form of a new job",
         {200: Answer("The form", {"type": "string"}, content="text/html")},
-        params=(Param("job", "Begin with what this job was submitted with", {"type": "string", "minLength": 1}),),
-        errors=(InvalidRequest, JobNotFound),
+        params=(
+            Param("job", "Begin with what this job was submitted with", {"type": "string", "minLength": 1}),
+            Param("config", "Begin with this saved configuration", {"type": "string", "minLength": 1}),
+        ),
+        errors=(InvalidRequest, JobNotFound, NotFound),
     ),
 )

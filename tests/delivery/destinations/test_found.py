@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,7 +26,7 @@ PIGEON = '''
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -37,18 +38,20 @@ from daemon.delivery.errors import Permanent
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """By air."""
 
+    TITLE: ClassVar[str] = "Carrier pigeon"
+
     loft: Annotated[str, msgspec.Meta(description="Where it lands.")]
     whistle: Annotated[str | None, msgspec.Meta(extra_json_schema=SECRET)] = None
 
 
-async def publish(package: Package, options: Options, place: Place) -> str:
+def publish(package: Package, options: Options, place: Place) -> str:
     for file in package.files:
         (Path(options.loft) / file.name).write_bytes(file.path.read_bytes() + (options.whistle or "").encode())
         place.report(file.bytes, package.bytes)
     return f"pigeon://{options.loft}"
 
 
-async def check(options: Options, place: Place) -> list[str]:
+def check(options: Options, place: Place) -> list[str]:
     if not options.whistle:
         raise Permanent("it does not come without a whistle")
     return ["it came"]
@@ -100,7 +103,45 @@ async def test_configuration_and_api(served: Served, tmp_path: Path) -> None:
     )
     tested = await served.call("POST", f"{path}/air/test")
     assert tested == {"ok": False, "checked": [], "error": "it does not come without a whistle"}
-    await served.problem("POST", f"{path}/sea/test", status=404, code="not_found")
+    await served.problem("POST", f"{path}/sea/test", status=404, code="destination_not_found")
+
+
+async def test_form_and_card(served: Served, tmp_path: Path) -> None:
+    async def page(path: str) -> str:
+        async with served.session.get(served.url + path) as answer:
+            assert answer.status == 200
+            return await answer.text()
+
+    assert 'href="/publishing/new/pigeon"><strong>Carrier pigeon</strong>' in await page("/publishing")
+    form = await page("/publishing/new/pigeon")
+    loft, whistle = (re.search(rf'<input[^>]*name="options.{name}"[^>]*>', form) for name in ("loft", "whistle"))
+    assert loft is not None and whistle is not None
+    assert "required" in loft[0] and 'type="password"' not in loft[0]
+    assert "required" not in whistle[0] and 'type="password"' in whistle[0]
+    assert "Where it lands." in form
+    await served.call("PUT", "/api/cloud/publishing", json={"destinations": [entry(tmp_path)]})
+    for path in ("/publishing", "/publishing/air"):
+        text = await page(path)
+        assert str(tmp_path) in text and "fweet" not in text
+        assert "Carrier pigeon" in text
+
+
+async def test_metrics_know_it_before_anything_went_there(served: Served) -> None:
+    async with served.session.get(served.url + "/metrics") as answer:
+        text = await answer.text()
+    for line in (
+        'tunerd_deliveries{status="failed",type="pigeon"} 0.0',
+        'tunerd_delivery_outcomes_total{outcome="failed",type="pigeon"} 0.0',
+        'tunerd_delivery_published_bytes_total{type="pigeon"} 0.0',
+    ):
+        assert line in text.splitlines()
+
+
+def test_every_type_that_is_shipped_has_counterparts_in_the_conformance_suite() -> None:
+    """A new file's counterpart goes into counterparts.py, and conftest.py has it take part."""
+    text = (Path(__file__).parent / "counterparts.py").read_text(encoding="utf-8")
+    taking_part = set(re.findall(r"self\.destination: Destination = (\w+)", text))
+    assert taking_part == set(types())
 
 
 async def test_delivery(

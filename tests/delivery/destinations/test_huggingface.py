@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def front_matter(card: bytes) -> dict[str, Any]:
 
 
 async def test_one_commit_with_a_card(repos: Repos, hub: Hub, here: Place, job: Package) -> None:
-    assert await huggingface.publish(job, repos.options, here) == f"{hub.url}/me/job_abc"
+    assert await asyncio.to_thread(huggingface.publish, job, repos.options, here) == f"{hub.url}/me/job_abc"
     repo = hub.repos["me/job_abc"]
     assert repo.private and [commit["title"] for commit in repo.commits] == ["initial commit", "Add my cat"]
     card = repo.files()["README.md"]
@@ -82,54 +83,56 @@ async def test_the_user_s_own_words_win(repos: Repos, hub: Hub, here: Place, job
     options = msgspec.structs.replace(
         repos.options, license="mit", base_model="acme/base", tags=("style", "lora"), private=False
     )
-    await huggingface.publish(job, options, here)
+    await asyncio.to_thread(huggingface.publish, job, options, here)
     repo = hub.repos["me/job_abc"]
     metadata = front_matter(repo.files()["README.md"])
     assert (metadata["license"], metadata["base_model"]) == ("mit", "acme/base")
     assert metadata["tags"] == ["style", "lora", "flux", "diffusers", "replicate"] and not repo.private
     repo.commit("mine", {"README.md": (False, b"# My own")})
-    await huggingface.publish(job, options, here)
+    await asyncio.to_thread(huggingface.publish, job, options, here)
     assert repo.files()["README.md"] == b"# My own" and len(repo.commits) == 3
 
 
 async def test_a_job_of_which_nothing_is_known(repos: Repos, hub: Hub, here: Place, tmp_path: Path) -> None:
     job = package(staged(tmp_path / "staging", {"a.bin": b"\0"}), model=None, provider_job_id=None, completed_at=None)
-    await huggingface.publish(job, repos.options, here)
+    await asyncio.to_thread(huggingface.publish, job, repos.options, here)
     assert front_matter(hub.repos["me/job_abc"].files()["README.md"]) == {"license": "unknown", "tags": ["replicate"]}
 
 
 async def test_a_card_among_the_outputs_is_the_card(repos: Repos, hub: Hub, here: Place, tmp_path: Path) -> None:
     own = b"---\nlicense: mit\n---\n# From the trainer\n"
-    await huggingface.publish(package(staged(tmp_path / "staging", {"README.md": own})), repos.options, here)
+    await asyncio.to_thread(
+        huggingface.publish, package(staged(tmp_path / "staging", {"README.md": own})), repos.options, here
+    )
     assert hub.repos["me/job_abc"].files()["README.md"] == own
     bad = package(staged(tmp_path / "bad", {"README.md": b"---\nlicense: [1\n---\n"}), job_id="job_bad")
     with pytest.raises(Permanent, match="not valid"):
-        await huggingface.publish(bad, repos.options, here)
+        await asyncio.to_thread(huggingface.publish, bad, repos.options, here)
     assert len(hub.repos["me/job_bad"].commits) == 1
 
 
 async def test_the_job_s_own_repository_wins(repos: Repos, hub: Hub, here: Place, job: Package) -> None:
     named = msgspec.structs.replace(job, metadata={"hub_model_id": "acme/my-lora"})
-    assert await huggingface.publish(named, repos.options, here) == f"{hub.url}/acme/my-lora"
+    assert await asyncio.to_thread(huggingface.publish, named, repos.options, here) == f"{hub.url}/acme/my-lora"
     assert set(hub.repos) == {"acme/my-lora"}
     for wrong in ("my-lora", "a/b/c", "acme/..", "acme/a--b", "acme/x.git"):
         with pytest.raises(Permanent, match=r"owner/name is expected|ends in \.git"):
-            await huggingface.publish(
-                msgspec.structs.replace(job, metadata={"hub_model_id": wrong}), repos.options, here
+            await asyncio.to_thread(
+                huggingface.publish, msgspec.structs.replace(job, metadata={"hub_model_id": wrong}), repos.options, here
             )
 
 
 async def test_a_lost_answer_is_no_second_commit(repos: Repos, hub: Hub, here: Place, job: Package) -> None:
     hub.lose = once("POST", "/commit/")
-    await huggingface.publish(job, repos.options, here)  # the head tells that it was done
+    await asyncio.to_thread(huggingface.publish, job, repos.options, here)  # the head tells that it was done
     assert len(hub.repos["me/job_abc"].commits) == 2 and hub.called("/commit/") == 1
 
 
 async def test_a_commit_that_was_not_made_is_tried_again(repos: Repos, hub: Hub, here: Place, job: Package) -> None:
     hub.faults["/commit/"] = [status(500)]
     with pytest.raises(Retry, match="500"):
-        await huggingface.publish(job, repos.options, here)
-    await huggingface.publish(job, repos.options, here)
+        await asyncio.to_thread(huggingface.publish, job, repos.options, here)
+    await asyncio.to_thread(huggingface.publish, job, repos.options, here)
     assert len(hub.repos["me/job_abc"].commits) == 2
     assert hub.called("/lfs/verify") == 2  # both files went up once, in the first attempt
 
@@ -140,8 +143,8 @@ async def test_somebody_else_s_commit_in_between(repos: Repos, hub: Hub, here: P
 
     hub.faults["/commit/"] = [intrude]
     with pytest.raises(Retry, match="412"):
-        await huggingface.publish(job, repos.options, here)
-    await huggingface.publish(job, repos.options, here)
+        await asyncio.to_thread(huggingface.publish, job, repos.options, here)
+    await asyncio.to_thread(huggingface.publish, job, repos.options, here)
     repo = hub.repos["me/job_abc"]
     assert [commit["title"] for commit in repo.commits] == ["initial commit", "by hand", "Add my cat"]
     assert repo.files()["notes.txt"] == b"mine"
@@ -151,7 +154,7 @@ async def test_what_the_hub_asks_us_to_wait_is_kept(repos: Repos, hub: Hub, here
     hub.faults["/commit/"] = [status(429, Retry_After="7"), status(429, RateLimit='"api";r=0;t=55'), status(429)]
     for seconds in (7.0, 55.0, 60.0):
         with pytest.raises(Retry, match="429") as raised:
-            await huggingface.publish(job, repos.options, here)
+            await asyncio.to_thread(huggingface.publish, job, repos.options, here)
         assert raised.value.after == seconds
 
 
@@ -161,49 +164,65 @@ async def test_what_the_hub_asks_us_to_wait_is_kept(repos: Repos, hub: Hub, here
 async def test_refusals_for_good(repos: Repos, hub: Hub, here: Place, job: Package, code: int, says: str) -> None:
     hub.faults["/commit/"] = [status(code)]
     with pytest.raises(Permanent, match=says) as raised:
-        await huggingface.publish(job, repos.options, here)
+        await asyncio.to_thread(huggingface.publish, job, repos.options, here)
     assert TOKEN not in str(raised.value)
 
 
 async def test_tokens(repos: Repos, hub: Hub, here: Place, job: Package, tmp_path: Path, monkeypatch: Any) -> None:
     wrong = msgspec.structs.replace(repos.options, token="hf_wrongwrongwrongwrong")
-    for attempt in (huggingface.publish(job, wrong, here), huggingface.check(wrong, here)):
+    for attempt in (partial(huggingface.publish, job, wrong, here), partial(huggingface.check, wrong, here)):
         with pytest.raises(Permanent, match="set HF_TOKEN") as raised:
-            await attempt
+            await asyncio.to_thread(attempt)
         assert "wrongwrong" not in str(raised.value)
     none = msgspec.structs.replace(repos.options, token=None, endpoint=None)
     environ = {"HOME": str(tmp_path), "HF_TOKEN": TOKEN, "HF_ENDPOINT": hub.url}
     settings = load_settings(environ=environ)
     assert TOKEN not in repr(settings)
-    await huggingface.publish(job, none, place(settings))
-    assert await huggingface.check(none, place(settings)) == ["the token is me's", "it may write for me"]
+    await asyncio.to_thread(huggingface.publish, job, none, place(settings))
+    assert await asyncio.to_thread(huggingface.check, none, place(settings)) == [
+        "the token is me's",
+        "it may write for me",
+    ]
     hub.role = "read"
     with pytest.raises(Permanent, match="may only read"):
-        await huggingface.check(none, place(settings))
+        await asyncio.to_thread(huggingface.check, none, place(settings))
+
+
+async def test_a_token_that_the_hub_s_own_login_saved(
+    repos: Repos, hub: Hub, here: Place, job: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``hf auth login`` keeps it in a file."""
+    options = msgspec.structs.replace(repos.options, token=None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+    with pytest.raises(Permanent, match="set HF_TOKEN"):
+        await asyncio.to_thread(huggingface.check, options, here)
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    assert "the token is me's" in await asyncio.to_thread(huggingface.check, options, here)
+    await asyncio.to_thread(huggingface.publish, job, options, here)
 
 
 async def test_a_hub_that_does_not_answer(here: Place, job: Package) -> None:
     options = huggingface.Options(repo_id="me/x", token=TOKEN, endpoint="http://127.0.0.1:9")
     with pytest.raises(Retry, match="no answer from the Hub"):
-        await huggingface.publish(job, options, here)
+        await asyncio.to_thread(huggingface.publish, job, options, here)
 
 
 async def test_something_else_in_the_hub_s_place(repos: Repos, hub: Hub, here: Place, job: Package) -> None:
     hub.faults["/api/"] = [lambda _: web.Response(text="<h1>Gateway</h1>", content_type="text/html")] * 3
     with pytest.raises(Retry, match="not the Hub"):
-        await huggingface.publish(job, repos.options, here)
+        await asyncio.to_thread(huggingface.publish, job, repos.options, here)
 
 
 async def test_xet_unless_it_is_turned_off(repos: Repos, hub: Hub, here: Place, tmp_path: Path) -> None:
     """There is no Xet behind the stub: that it is asked for is all that can be seen here."""
     job = package(staged(tmp_path / "staging", {"m.safetensors": os.urandom(5000)}))
-    await huggingface.publish(job, repos.options, here)
+    await asyncio.to_thread(huggingface.publish, job, repos.options, here)
     assert hub.called("/xet-write-token/") == 0 and hub.called("/objects/") > 0
     hub.requests.clear()
     large = package(staged(tmp_path / "more", {"m.safetensors": os.urandom(5000)}), job_id="job_xet")
     hub.faults["/xet-write-token/"] = [status(403)] * 20
     with pytest.raises((Permanent, Retry)):
-        await huggingface.publish(large, msgspec.structs.replace(repos.options, xet=True), here)
+        await asyncio.to_thread(huggingface.publish, large, msgspec.structs.replace(repos.options, xet=True), here)
     assert hub.called("/xet-write-token/") > 0 and hub.called("/objects/") == 0
     assert len(hub.repos["me/job_xet"].commits) == 1
 
@@ -216,7 +235,7 @@ def test_a_template_that_names_no_repository(repo_id: str) -> None:
 
 
 KILLED = """
-import asyncio, sys
+import sys
 from pathlib import Path
 import msgspec
 from daemon.delivery.destinations import huggingface
@@ -235,7 +254,7 @@ def committed(*arguments, **more):
     import time; time.sleep(60)
 
 Repo.commit = committed
-asyncio.run(huggingface.publish(job, options, place(settings_for(folder, "http://127.0.0.1:9"))))
+huggingface.publish(job, options, place(settings_for(folder, "http://127.0.0.1:9")))
 """
 
 
@@ -251,6 +270,6 @@ async def test_killed_between_the_commit_and_its_mark(repos: Repos, hub: Hub, he
     await process.wait()
     job = package(staged(tmp_path / "staging", {"m.safetensors": (tmp_path / "content").read_bytes()}))
     reports = Reports()
-    await huggingface.publish(job, repos.options, place(here.settings, reports))
+    await asyncio.to_thread(huggingface.publish, job, repos.options, place(here.settings, reports))
     assert len(hub.repos["me/job_abc"].commits) == 2 and hub.called("/commit/") == 1
     assert reports.all[-1] == (5000, 5000)

@@ -44,9 +44,9 @@ def archives(tmp_path: Path) -> Any:
     return staged(tmp_path / "staging", content)
 
 
-async def test_archives_are_unpacked_beside_themselves(here: Place, folder: Path, tmp_path: Path) -> None:
+def test_archives_are_unpacked_beside_themselves(here: Place, folder: Path, tmp_path: Path) -> None:
     job = package(archives(tmp_path))
-    await local.publish(job, UNPACK, here)
+    local.publish(job, UNPACK, here)
     assert names(folder) == [
         "bad.tar",
         "manifest.json",
@@ -70,32 +70,32 @@ async def test_archives_are_unpacked_beside_themselves(here: Place, folder: Path
     assert "link" in told["bad.tar"]["refused"]
 
 
-async def test_unpacking_again_keeps_what_is_right(here: Place, folder: Path, tmp_path: Path) -> None:
+def test_unpacking_again_keeps_what_is_right(here: Place, folder: Path, tmp_path: Path) -> None:
     job = package(archives(tmp_path))
-    await local.publish(job, UNPACK, here)
+    local.publish(job, UNPACK, here)
     lora, manifest_file = folder / "model/flux-lora/lora.safetensors", folder / "manifest.json"
     before = (lora.stat().st_ino, manifest_file.stat().st_ino)
-    await local.publish(job, UNPACK, here)
+    local.publish(job, UNPACK, here)
     assert (lora.stat().st_ino, manifest_file.stat().st_ino) == before
     lora.write_bytes(b"spoiled")
     (folder / ".tunerd-0123456789abcdef.part").mkdir()
     (folder / ".tunerd-0123456789abcdef.part/x").write_text("left by a crash")
-    await local.publish(job, UNPACK, here)
+    local.publish(job, UNPACK, here)
     assert lora.read_bytes() == MEMBERS[0][1] and ".tunerd-0123456789abcdef.part" not in names(folder)
 
 
-async def test_a_manifest_of_the_user_s_own_is_no_hindrance(here: Place, folder: Path, tmp_path: Path) -> None:
+def test_a_manifest_of_the_user_s_own_is_no_hindrance(here: Place, folder: Path, tmp_path: Path) -> None:
     job = package(archives(tmp_path))
-    await local.publish(job, UNPACK, here)
+    local.publish(job, UNPACK, here)
     for text in ('{"unpacked": 5}', '{"unpacked": [{"folder": 1}, 7]}', "[]", "rubbish", '{"unpacked": ["folder"]}'):
         (folder / "manifest.json").write_text(text)
-        await local.publish(job, UNPACK, here)
+        local.publish(job, UNPACK, here)
         assert len(manifest(folder)["unpacked"]) == 3
 
 
-async def test_limits_of_unpacking(here: Place, folder: Path, tmp_path: Path) -> None:
+def test_limits_of_unpacking(here: Place, folder: Path, tmp_path: Path) -> None:
     job = package(archives(tmp_path))
-    await local.publish(job, local.Options(unpack=True, unpack_max_files=1), here)
+    local.publish(job, local.Options(unpack=True, unpack_max_files=1), here)
     told = {one["archive"]: one for one in manifest(folder)["unpacked"]}
     assert "more than 1 entries" in told["model.tar"]["refused"] and "folder" in told["samples.zip"]
 
@@ -107,7 +107,7 @@ async def test_the_latest_job_of_a_configuration(here: Place, settings: Settings
     async def deliver(job_id: str, completed_at: float, config_name: str | None = "my cat") -> None:
         files = staged(tmp_path / job_id, {"m.bin": job_id.encode()})
         job = package(files, job_id=job_id, completed_at=completed_at, config_name=config_name)
-        await local.publish(job, options, here)
+        local.publish(job, options, here)
 
     await deliver("job_1", 1000.0)
     assert str(link.readlink()) == "../job_1" and (link / "m.bin").read_bytes() == b"job_1"
@@ -121,6 +121,11 @@ async def test_the_latest_job_of_a_configuration(here: Place, settings: Settings
     link.mkdir()
     await deliver("job_3", 3000.0)  # the user's own folder stays
     assert not link.is_symlink()
+    link.rmdir()
+    link.parent.rmdir()
+    link.parent.symlink_to(tmp_path)
+    await deliver("job_4", 4000.0)  # no link where none can be, and a delivery all the same
+    assert (settings.output_dir / "job_4" / "manifest.json").exists() and link.parent.is_symlink()
 
 
 @pytest.fixture
@@ -132,26 +137,26 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         skip_or_fail(str(missing))
 
 
-async def test_a_disk_without_room_is_not_begun(disk: Path, here: Place, tmp_path: Path) -> None:
+def test_a_disk_without_room_is_not_begun(disk: Path, here: Place, tmp_path: Path) -> None:
     job = package(staged(tmp_path / "staging", {"m.bin": bytes(3_000_000)}))
     with pytest.raises(Retry, match="no space left"):
-        await local.publish(job, local.Options(path=str(disk)), here)
+        local.publish(job, local.Options(path=str(disk)), here)
     assert names(disk / "job_abc") == []
     with pytest.raises(Permanent, match="nearly full"):
-        await local.check(local.Options(path=str(disk)), here)
+        local.check(local.Options(path=str(disk)), here)
     assert names(disk) == ["job_abc"]
 
 
-async def test_a_disk_that_fills_up(disk: Path, here: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up(disk: Path, here: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else takes the room that was there when it began."""
     monkeypatch.setattr(local, "RESERVE", -(10**12))
     content = os.urandom(3_000_000)
     job = package(staged(tmp_path / "staging", {"a.bin": content, "b.bin": content}))
     options = local.Options(path=str(disk))
     with pytest.raises(Retry, match="No space left on device"):
-        await local.publish(job, options, here)
+        local.publish(job, options, here)
     assert names(disk / "job_abc") == ["a.bin"] and (disk / "job_abc/a.bin").read_bytes() == content
     resize(disk, 20_000_000)
-    await local.publish(job, options, here)
+    local.publish(job, options, here)
     assert names(disk / "job_abc") == ["a.bin", "b.bin", "manifest.json"]
     assert json.loads((disk / "job_abc/manifest.json").read_text())["files"][1]["sha256"] == sha256(content)

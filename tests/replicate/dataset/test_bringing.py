@@ -198,7 +198,7 @@ async def test_cancel_during_the_upload(world: World, cats: Path, tmp_path: Path
     await world.until(under_way)
     assert json.loads(seen[0].progress)["total_steps"] == 31
     await world.submitter.cancel(seen[0].job_id)
-    result = await asyncio.wait_for(submit, 5)
+    result = await asyncio.wait_for(submit, 30)
     assert result.body["status"] == "cancelled"
     job = await world.store.jobs.get(seen[0].job_id)
     assert (job.status, job.progress) == (JobStatus.CANCELLED, None)

@@ -182,7 +182,7 @@ def test_what_is_no_backup_is_refused(tmp_path: Path, care: Place, backup_file: 
     text.write_text("hello")
     with pytest.raises(BackupInvalid):
         check_backup(text)
-    with pytest.raises(Misconfigured, match=r"no file"):
+    with pytest.raises(BackupInvalid, match=r"no file"):
         check_backup(tmp_path / "nothing")
     back_up(care, backup_file)
     truncated = tmp_path / "short"

@@ -13,7 +13,7 @@ from daemon.store.care.verify import Report, verify
 from daemon.store.records import Job
 from tests.store.care.conftest import EVENTS, KEY, OLD, prediction
 from tests.store.conftest import Place as StorePlace
-from tests.support.events import NOW, append, body, new_job
+from tests.support.events import NOW, append, body, due_deliveries, new_job
 
 DERIVED = (
     "UPDATE jobs SET status = 'pending', provider_status = NULL, started_at = NULL, completed_at = NULL, output = NULL,"
@@ -60,6 +60,14 @@ def test_without_a_secret_signatures_are_not_judged(care: Place) -> None:
 def test_with_another_secret_every_signature_is_wrong(care: Place) -> None:
     report = look(care, [b"another"])
     assert (report.invalid, report.found) == (3 * EVENTS, 3 * EVENTS)
+
+
+def test_an_id_that_could_not_be_the_key_is_verified_as_it_was_sent(care: Place) -> None:
+    renamed = "webhook_id_sent = CAST(webhook_id AS {type}), webhook_id = 'hashed_1' WHERE webhook_id = 'msg_running_3'"
+    with care.engine(writing=True) as engine, engine.begin() as connection:
+        type_ = "BLOB" if engine.dialect.name == "sqlite" else "BYTEA"
+        assert connection.execute(sa.text(f"UPDATE events SET {renamed.format(type=type_)}")).rowcount == 1
+    assert (look(care).invalid, look(care).valid) == (0, 3 * EVENTS)
 
 
 DAMAGE = {
@@ -118,25 +126,30 @@ def test_a_row_that_is_gone_is_made_anew(care: Place, place: StorePlace) -> None
 
     async def due() -> list[tuple[str, int]]:
         async with place.open() as store:
-            return await store.deliveries.due()
+            return await due_deliveries(store)
 
     assert asyncio.run(due()) == [("job_foreign", 0)]
 
 
 def test_what_no_event_told_is_kept(place: StorePlace) -> None:
-    """A submit that was refused, one that only waits, one whose create call already answered that it is over."""
+    """A submit that was refused, one that only waits, one whose create call already answered that it is over, one that
+    was given up and succeeded all the same."""
 
     async def make() -> None:
         async with place.open() as store:
             from daemon.core.jobs import Signal
             from daemon.core.prediction import parse_prediction
 
-            for name in ("refused", "waiting", "quick"):
+            for name in ("refused", "waiting", "quick", "unheard"):
                 await store.jobs.insert_intent(new_job(f"job_{name}", created_at=OLD))
             await store.jobs.signal("job_refused", Signal.FAILED, now=NOW, error="no credit")
             await store.jobs.signal("job_waiting", Signal.UPLOAD, now=NOW)
             answer = prediction("quick", 3, last=True, completed_at="2025-09-27T10:00:00Z")
             await store.jobs.bind_provider("job_quick", "quick", now=NOW, prediction=parse_prediction(answer))
+            await store.jobs.signal("job_unheard", Signal.FAILED, now=NOW, error="no answer")
+            for word, output in (("starting", None), ("processing", ["a"]), ("succeeded", ["a", "b"])):
+                told = body(word, id="unheard", output=output)
+                await append(store, word, told, job_hint="job_unheard", received_at=NOW, verified=False)
             await append(store, "late", body("processing", id="quick", logs="a"), received_at=NOW, verified=False)
 
     asyncio.run(make())

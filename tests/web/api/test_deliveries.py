@@ -123,7 +123,7 @@ async def test_pause_and_resume(served: Served) -> None:
     plain = [{key: one[key] for key in ("name", "type")} for one in TWO]
     await served.call("PUT", "/api/cloud/publishing", json={"destinations": plain})
     assert await shown() == {"local": (True, 4), "other": (False, 1)}
-    for verb in ("pause", "resume"):
+    for verb in ("pause", "resume", "test"):
         problem = await served.problem(
             "POST", f"/api/cloud/publishing/odd/{verb}", status=404, code="destination_not_found"
         )

@@ -14,25 +14,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from daemon.checks import machine
-from daemon.checks.all import CHECKS
 from daemon.sandbox import Sandbox
+from tests.support.health import QUIET, checks
 from tests.support.webapp import Served, running_app
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
-QUIET = {"TUNERD_STATUS_URL": "http://127.0.0.1:9/"}
-
-
-async def checks(served: Served) -> dict[str, Any]:
-    answer = await served.get("/api/cloud/health?fresh=true")
-    found = {check["id"]: check for check in answer["checks"]}
-    assert list(found) == [check.id for check in CHECKS]
-    for check in found.values():
-        assert check["title"]
-        assert check["detail"]
-        assert check["status"] in {"ok", "unknown"} or check["fix"], check
-    worst = {check["status"] for check in found.values()}
-    assert answer["status"] == ("fail" if "fail" in worst else "warn" if "warn" in worst else "ok")
-    return found
 
 
 @pytest.fixture

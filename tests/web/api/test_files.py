@@ -69,11 +69,11 @@ async def test_a_link_leads_nowhere(served: Served, folder: Path, tmp_path: Path
     await served.problem("GET", "/api/cloud/jobs/p1/file?name=model.safetensors", status=404, code="not_found")
 
 
-async def test_what_is_not_delivered_here(served: Served, folder: Path) -> None:
+@pytest.mark.parametrize("columns", [{"status": "running"}, {"url": "https://example.org/x"}, {"url": "file://host/x"}])
+async def test_what_is_not_delivered_here(served: Served, folder: Path, columns: dict[str, str]) -> None:
     path = "/api/cloud/jobs/p1/file?name=evil.html"
     await served.problem("GET", path, status=404, code="not_found")
-    for columns in ({"status": "running"}, {"url": "https://example.org/x"}, {"url": "file://host/x"}):
-        await deliver(served, folder, **columns)
-        await served.problem("GET", path, status=404, code="not_found")
+    await deliver(served, folder, **columns)
+    await served.problem("GET", path, status=404, code="not_found")
     await served.problem("GET", "/api/cloud/jobs/p1/file", status=400, code="invalid_request")
     await served.problem("GET", "/api/cloud/jobs/nobody/file?name=x", status=404, code="job_not_found")

@@ -141,6 +141,10 @@ async def test_a_finished_job_cannot_be_cancelled(served: Served) -> None:
 async def test_a_wrong_method_is_told(served: Served) -> None:
     await served.problem("DELETE", "/api/cloud/jobs", status=405, code="method_not_allowed")
     await served.problem("OPTIONS", "/api/cloud/jobs", status=405, code="method_not_allowed")
+    for method in ("GET", "PUT", "DELETE"):
+        found = await served.problem(method, "/api/cloud/jobs/submit", status=405, code="method_not_allowed")
+        assert found["allowed"] == ["POST"]
+    await served.problem("GET", "/api/cloud/jobs/submitted", status=404, code="job_not_found")
 
 
 async def test_a_huge_body_is_refused(served: Served) -> None:

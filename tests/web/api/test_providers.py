@@ -62,9 +62,18 @@ async def test_a_change_is_partial_and_stays(served: Served) -> None:
     assert any("webhook_url" in warning for warning in found["warnings"])
 
 
+async def test_what_is_shown_may_be_sent_back(served: Served) -> None:
+    shown = await served.get(BASE)
+    assert await served.call("PUT", BASE, json=shown) == shown
+    changed = await served.call("PUT", BASE, json={**shown, "webhook_url": "https://tuner.example.com"})
+    assert changed["webhook_endpoint"] == "https://tuner.example.com/api/webhooks/replicate"
+
+
 @pytest.mark.parametrize(
     ("values", "code", "field"),
     [
+        ({"model": "a/b", "webhook_endpoint": "https://example.com/x"}, "unknown_setting", "webhook_endpoint"),
+        ({"model": "a/b", "token": "r8_x"}, "unknown_setting", "token"),
         ({"nonsense": 1, "model": "a/b"}, "unknown_setting", "nonsense"),
         ({"model": "a/b", "cost_limit_period": "yearly"}, "invalid_setting", "cost_limit_period"),
         ({"model": "a/b", "webhook_url": "http://example.com"}, "invalid_setting", "webhook_url"),
@@ -94,7 +103,9 @@ async def test_a_pinned_setting_is_shown_and_kept(tmp_path: Path) -> None:
 
 
 async def test_a_token_is_saved_validated_and_deleted(served: Served, sandbox: Sandbox) -> None:
-    assert await served.get(f"{BASE}/validate") == {"valid": False, "error": "REPLICATE_API_TOKEN not set"}
+    missing = await served.get(f"{BASE}/validate")
+    assert (missing["valid"], missing["error"]) == (False, "REPLICATE_API_TOKEN not set")
+    assert "tunerd token set" in missing["fix"]
     saved = await served.call("PUT", f"{BASE}/token", json={"api_token": f"  {sandbox.api_token}\n"})
     assert saved == {"success": True, "valid": True}
     found = await served.get(f"{BASE}/validate")

@@ -51,6 +51,16 @@ async def test_a_list_replaces_the_list(served: Served) -> None:
     assert (await served.call("PUT", PATH, json={"destinations": []}))["destinations"] == []
 
 
+async def test_what_is_shown_may_be_sent_back(served: Served) -> None:
+    await served.call("PUT", PATH, json={"destinations": [LOCAL, HUB]})
+    shown = await served.get(PATH)
+    assert shown["destinations"][1]["secrets"] == ["token"]
+    assert await served.call("PUT", PATH, json=shown) == shown
+    for one in shown["destinations"]:
+        one["secrets"] = []  # no way to remove one: null is
+    assert (await served.call("PUT", PATH, json=shown))["destinations"][1]["secrets"] == ["token"]
+
+
 async def test_secrets_are_written_and_never_read(served: Served) -> None:
     async def put(**options: Any) -> Any:
         entry = {**HUB, "options": {"repo_id": "me/x", **options}}
@@ -135,4 +145,4 @@ async def test_a_destination_is_tested(served: Served, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("a file")
     found = await served.call("POST", f"{PATH}/disk/test")
     assert not found["ok"] and str(tmp_path) in found["error"]
-    await served.problem("POST", f"{PATH}/nowhere/test", status=404, code="not_found")
+    await served.problem("POST", f"{PATH}/nowhere/test", status=404, code="destination_not_found")

@@ -73,6 +73,33 @@ async def test_deliveries(served: Served) -> None:
     assert await titles(served) == ["Deliveries of 2 jobs failed", "Paused: local"]
 
 
+@pytest.mark.parametrize(
+    ("url", "title"),
+    [
+        ("http://127.0.0.1:9", "The webhook URL does not lead here"),
+        ("https://tuner.invalid", "The webhook URL could not be reached"),
+    ],
+)
+async def test_a_webhook_url_that_the_last_probe_did_not_come_by(tmp_path: Path, url: str, title: str) -> None:
+    environ = {"REPLICATE_API_TOKEN": "r8_" + "x" * 37, "TUNERD_WEBHOOK_SECRET": "whsec_" + "C2FV" * 8}
+    now = NOW
+    async with running_app(tmp_path, environ=environ, clock=lambda: now) as served:
+        await put(served, webhook_url=url)
+        assert await titles(served) == []  # nobody has tried it
+        await served.get("/api/cloud/health?fresh=true")
+        assert await titles(served) == [title]
+        await event(served, "webhook", NOW + 1)  # it does: what a probe from here says is not all there is to know
+        assert await titles(served) == []
+        now += 60
+        await served.get("/api/cloud/health?fresh=true")
+        assert await titles(served) == [title]
+        await put(served, webhook_url=served.url)
+        assert await titles(served) == []  # that was another one
+        now += 60
+        await served.get("/api/cloud/health?fresh=true")
+        assert await titles(served) == []
+
+
 async def test_webhooks_that_do_not_arrive(served: Served) -> None:
     await event(served, "webhook", NOW - 1000)
     await event(served, "poll", NOW - 950)

@@ -88,7 +88,7 @@ export class Curves {
 
   tell(kinds) {
     const points = Math.max(0, ...[...kinds.values()].flat().map((curve) => curve.points.length));
-    this.card.querySelector(".curve-words").textContent = kinds.size ? `${points.toLocaleString("en")} points. Drag to zoom, double-click for the whole range.` : "";
+    this.card.querySelector(".curve-words").textContent = kinds.size ? `${points.toLocaleString("en")} ${points === 1 ? "point" : "points"}. Drag to zoom, double-click for the whole range.` : "";
     this.card.dataset.points = points;
   }
 }

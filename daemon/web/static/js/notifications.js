@@ -6,7 +6,7 @@ import { toast } from "./toasts.js";
 
 const API = "/api/cloud/notifications";
 const LOOK_MS = 1000; // between two looks at what became of a test
-const LOOKS = 15; // a receiver has ten seconds to answer
+const LOOKS = 15; // a receiver has 15 seconds to answer
 
 async function showAnew() {
   const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } });
@@ -19,10 +19,10 @@ async function showAnew() {
 // Change the list as it may be sent again, where URLs and secrets that are left out stay. False: it was refused.
 async function change(edit, form) {
   const now = await order("GET", API);
-  if (now === null) return false;
+  if (!now) return false;
   const list = now.endpoints.map(({ name, events, enabled, allow_private }) => ({ name, events, enabled, allow_private }));
   const answer = await order("PUT", API, { endpoints: edit(list) }, form);
-  if (answer === null) return false;
+  if (!answer) return false;
   await showAnew();
   const made = answer.endpoints.find((one) => one.secret);
   if (made) await tell(made);
@@ -44,7 +44,7 @@ const with_ = (name, values) => (list) => list.map((one) => one.name === name ? 
 
 async function test(name) {
   const queued = await order("POST", `${API}/${encodeURIComponent(name)}/test`);
-  if (queued === null) return;
+  if (!queued) return;
   for (let look = 0; look < LOOKS; look++) {
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     const one = (await order("GET", API))?.endpoints.find((each) => each.name === name);
@@ -90,7 +90,7 @@ document.getElementById("new-endpoint").addEventListener("submit", async (event)
   const form = event.target;
   const boxes = [...form.querySelectorAll("[data-event]")];
   const events = boxes.every((box) => box.checked) ? null : boxes.filter((box) => box.checked).map((box) => box.dataset.event);
-  if (events?.length === 0) return toast("Choose what to tell of", "At least one is needed.", "bad");
+  if (events?.length === 0) return toast("Choose at least one event", "Or all of them.", "bad");
   const entry = { ...bodyOf(form), events };
   if (await change((list) => [...list, entry], form)) form.reset();
 });

@@ -10,8 +10,13 @@
 // the element, with the answer as detail.
 import { problemOf, showProblem, toast } from "./toasts.js";
 
-// Send and return the answer's JSON; null where it was refused (which was shown).
-export async function order(method, path, body, element) {
+// What is said where no answer of the daemon came back: the order may have arrived all the same.
+const LOST = "Whether it was done is not known: no answer came back. tunerd may be starting anew; look, then try again.";
+
+// Send and return the answer's JSON; null where tunerd refused it (which was shown). Undefined where the answer was
+// lost: the connection broke, a proxy or tunnel answered in its place, or it failed half-way (500). `lost`: what is
+// said then.
+export async function order(method, path, body, element, lost = LOST) {
   const options = { method, headers: { Accept: "application/json" } };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
@@ -20,12 +25,16 @@ export async function order(method, path, body, element) {
   let answer;
   try {
     answer = await fetch(path, options);
+    if (answer.ok) return answer.status === 204 ? {} : await answer.json();
   } catch {
-    toast("tunerd cannot be reached", "Nothing was sent. It may be starting anew: try again in a moment.", "bad");
-    return null;
+    toast("tunerd cannot be reached", lost, "bad");
+    return undefined;
   }
-  if (answer.ok) return answer.status === 204 ? {} : answer.json();
   const problem = await problemOf(answer);
+  if (!problem.code || answer.status === 500) { // every problem of tunerd's own has a code
+    toast(problem.title, problem.code ? `${problem.detail} ${lost}` : lost, "bad");
+    return undefined;
+  }
   if (!markField(element, problem)) showProblem(problem);
   return null;
 }
@@ -112,7 +121,7 @@ async function carryOut(element) {
   element.setAttribute("aria-busy", "true");
   const answer = await order(method, path, body, element);
   element.removeAttribute("aria-busy");
-  if (answer === null) return;
+  if (!answer) return;
   if (element.dataset.done) toast(element.dataset.done);
   element.dispatchEvent(new CustomEvent("tunerd:done", { bubbles: true, detail: answer }));
   if (element.dataset.then === "reload") location.reload();

@@ -64,7 +64,8 @@ export class Plot {
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui, sans-serif" };
     const drawn = (curve, label, alpha, width) => ({
       label, stroke: colourOf(curve.colour) + alpha, width, spanGaps: true,
-      points: { show: false }, value: (_, value) => words(value),
+      points: { show: (u) => u.data[0].length < 3, size: 6 }, // one point makes no line
+      value: (_, value) => words(value),
     });
     const behind = faint ? curves.map((curve) => drawn(curve, `${curve.label} as logged`, FAINT, 1)) : [];
     this.u = new uPlot({

@@ -41,7 +41,7 @@ async function test(card, button) {
   verdict.replaceChildren(make("span", "quiet", "Trying …"));
   const answer = await order("POST", `${API}/${encodeURIComponent(card.dataset.destination)}/test`);
   button.removeAttribute("aria-busy");
-  if (answer === null) return verdict.replaceChildren();
+  if (!answer) return verdict.replaceChildren();
   const steps = make("ul", "steps");
   for (const step of answer.checked) steps.append(make("li", "good", step));
   if (answer.error) steps.append(make("li", "bad", answer.error));

@@ -2,13 +2,15 @@
 import { make } from "./dom.js";
 import { refresh } from "./moments.js";
 
+const both = (error, fix) => [error, fix].filter(Boolean).map((text) => text.replace(/\.?$/, ".")).join(" ");
+
 // data-report → the place, and the answer in words: [mark, word, detail]
 const REPORTS = {
-  validate: ["token-verdict", ({ valid, error, user_info, token_source }) => valid
+  validate: ["token-verdict", ({ valid, error, fix, user_info, token_source }) => valid
     ? ["good", "valid", `It is ${user_info.username}'s, from the ${token_source === "stored" ? "store" : token_source}.`]
-    : ["bad", "not valid", error]],
-  token: ["token-verdict", ({ valid, error }) => valid ? ["good", "saved", "Replicate takes it."]
-    : ["bad", valid === null ? "saved, not checked" : "saved, not valid", error]],
+    : ["bad", "not valid", both(error, fix)]],
+  token: ["token-verdict", ({ valid, error, fix }) => valid ? ["good", "saved", "Replicate takes it."]
+    : ["bad", valid === null ? "saved, not checked" : "saved, not valid", both(error, fix)]],
   webhook: ["webhook-verdict", ({ ok, detail }) => ok ? ["good", "reached", detail]
     : [ok === null ? "warning" : "bad", ok === null ? "not proven" : "does not work", detail]],
 };

@@ -5,12 +5,15 @@ import { toast } from "./toasts.js";
 import { chosen, dropped, folderOf, remove, send } from "./upload.js";
 
 const ESTIMATE_MS = 600; // after the last change
-const LOOK_MS = 1000; // between two looks at how far the upload to Replicate is
+const LOOK_MS = 500; // between two looks at how far the daemon is with the order
 const form = document.getElementById("submit");
 const field = (id) => document.getElementById(id);
 const usd = new Intl.NumberFormat("en", { style: "currency", currency: "USD" });
 const size = (bytes) => bytes < 1048576 ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / 1048576).toFixed(1)} MiB`;
 const folders = []; // from the browser: {name, items, bytes}
+// A submit without an answer keeps its key: the same order again is the same job. So are its folders' paths kept.
+const LOST = "It may have been sent; pressing Submit again here is safe: it makes no second job.";
+let kept = null; // of such a submit: what uploadAll() gave for `folders`
 
 // -- what is asked for ---------------------------------------------------------------------
 
@@ -105,7 +108,14 @@ function changed() {
 function add(items) {
   if (!items.length) return;
   folders.push(folderOf(items));
+  release();
   showFolders();
+}
+
+// The folders are others now: what was sent of them is of no further use.
+function release() {
+  for (const { upload_id } of kept ?? []) remove(upload_id);
+  kept = null;
 }
 
 function showFolders() {
@@ -114,7 +124,7 @@ function showFolders() {
     const line = make("div", "line");
     const button = make("button", "outline small", "Take out");
     button.type = "button";
-    button.addEventListener("click", () => { folders.splice(index, 1); showFolders(); });
+    button.addEventListener("click", () => { folders.splice(index, 1); release(); showFolders(); });
     line.append(make("strong", "", folder.name), make("span", "quiet small", `${folder.items.length} files, ${size(folder.bytes)}`), button);
     const item = make("li");
     item.append(line);
@@ -136,6 +146,7 @@ function tell(text, percent) {
 
 // The browser's folders on the daemon's machine: [{upload_id, path}], null where one was refused.
 async function uploadAll() {
+  if (kept) return kept;
   const begun = [];
   for (const folder of folders) {
     const words = `Sending ${folder.name} to tunerd`;
@@ -146,13 +157,17 @@ async function uploadAll() {
   return begun;
 }
 
-// While the daemon packs and sends: the newest job that is uploading is ours.
-function watchUpload() {
-  tell("Checking, packing and sending to Replicate …");
+const STAGES = { packing: "Packing the dataset", uploading: "Sending the dataset to Replicate", sending: "Handing the job to Replicate" };
+
+// How far the daemon is with the order of this key, until the interval is cleared.
+function watch(key) {
+  tell("Checking, packing and sending …");
   return setInterval(async () => {
-    const answer = await fetch("/api/cloud/jobs?status=uploading&limit=1").catch(() => null);
-    const job = answer?.ok ? (await answer.json()).jobs[0] : null;
-    if (job?.progress && !sending.hidden) tell(`Sending the dataset to Replicate: ${job.progress.step} of ${job.progress.total_steps} MiB`, job.progress.percent);
+    const answer = await fetch("/api/cloud/jobs/submit/progress", { headers: { "Idempotency-Key": key } }).catch(() => null);
+    const { stage, bytes_done: done, bytes_total: total } = answer?.ok ? await answer.json() : {};
+    if (sending.hidden || !(stage in STAGES)) return; // the order is over, or has not come so far
+    if (total) tell(`${STAGES[stage]}: ${size(done ?? 0)} of ${size(total)}`, (100 * (done ?? 0)) / total);
+    else tell(`${STAGES[stage]} …`);
   }, LOOK_MS);
 }
 
@@ -161,18 +176,20 @@ async function carryOut(dryRun) {
   form.setAttribute("aria-busy", "true");
   let begun = [];
   let watching = null;
+  let answer = null;
   try {
     if (isEmpty(body()) && !folders.length) return toast("Nothing to submit yet", "Give a configuration, a dataset, or a model.", "bad");
     if (form.elements.kind.value === "training") begun = await uploadAll();
     if (begun === null) return;
     const wanted = body(begun.map(({ path }) => path));
+    wanted.idempotency_key = dryRun ? `look-${form.dataset.key}` : form.dataset.key; // by which it is watched, too
     if (dryRun) wanted.dry_run = true;
-    else wanted.idempotency_key = form.dataset.key;
-    watching = watchUpload();
-    const answer = await order("POST", "/api/cloud/jobs/submit", wanted, form.querySelector("button"));
-    if (answer === null) form.dataset.key = crypto.randomUUID?.() ?? String(Math.random()); // another try is another order
-    else if (dryRun) show(answer);
-    else location.assign(`/jobs/${encodeURIComponent(answer.job_id)}`);
+    watching = watch(wanted.idempotency_key);
+    answer = await order("POST", "/api/cloud/jobs/submit", wanted, form.querySelector("button"), dryRun ? undefined : LOST);
+    if (!dryRun) kept = answer === undefined ? begun : null;
+    if (answer && dryRun) show(answer);
+    else if (answer) location.assign(`/jobs/${encodeURIComponent(answer.job_id)}`);
+    else if (answer === null && !dryRun) form.dataset.key = crypto.randomUUID?.() ?? String(Math.random()); // another try is another order
   } catch (problem) {
     if (!(problem instanceof NotJson)) throw problem;
     toast("This is not JSON", problem.message, "bad");
@@ -180,7 +197,7 @@ async function carryOut(dryRun) {
     clearInterval(watching);
     tell(null);
     form.removeAttribute("aria-busy");
-    for (const { upload_id } of begun ?? []) remove(upload_id);
+    if (!kept) for (const { upload_id } of begun ?? []) remove(upload_id);
   }
 }
 
@@ -188,6 +205,12 @@ function show(answer) {
   const dialog = document.getElementById("dry-run");
   dialog.querySelector("pre").textContent = JSON.stringify(answer.request, null, 2);
   const notes = [...(answer.data_notes ?? []), ...(answer.data_left_out ?? []).map(({ name, reason }) => `${name} stays here: ${reason}`)];
+  const marks = { ok: ["good", "fine"], warn: ["warning", "mind"], fail: ["bad", "refused"] };
+  dialog.querySelector("[data-checks]").replaceChildren(...answer.checks.map(({ status, detail }) => {
+    const item = make("li");
+    item.append(make("span", `badge ${marks[status][0]}`, marks[status][1]), ` ${detail}`);
+    return item;
+  }));
   dialog.querySelector("[data-notes]").replaceChildren(...notes.map((note) => make("li", "", note)));
   dialog.showModal();
 }
@@ -211,6 +234,25 @@ async function openConfig(input) {
   changed();
 }
 
+// Keep the configuration under the form's name, for this form and for a submit's config_name. The data stay out of it.
+async function saveConfig() {
+  const name = field("config_name");
+  let config;
+  try {
+    config = json("config");
+  } catch (problem) {
+    return toast("This is not JSON", problem.message, "bad");
+  }
+  if (!config) return toast("Nothing to save yet", "Paste or open a configuration.", "bad");
+  if (!name.value.trim()) {
+    name.closest("details").open = true;
+    name.focus();
+    return toast("It needs a name", "Give it one in the field Name, and save it again.", "bad");
+  }
+  const saved = await order("PUT", `/api/cloud/configs/${encodeURIComponent(name.value.trim())}`, { config }, form.querySelector("button"));
+  if (saved) toast(`Saved as ${saved.name}`, "Choose it above next time, or submit it by its name (config_name).");
+}
+
 form.addEventListener("submit", (event) => { event.preventDefault(); carryOut(false); });
 form.addEventListener("input", (event) => { event.target.removeAttribute("aria-invalid"); changed(); });
 form.addEventListener("change", (event) => {
@@ -220,11 +262,10 @@ form.addEventListener("change", (event) => {
   if ("openConfig" in input.dataset) openConfig(input);
   if ("pickFolder" in input.dataset || "pickFiles" in input.dataset) { add(chosen(input.files)); input.value = ""; }
 });
-form.addEventListener("keydown", (event) => { // a label that looks like a button works like one
-  if (event.target.matches("label.pick") && (event.key === "Enter" || event.key === " ")) { event.preventDefault(); event.target.click(); }
-});
+for (const button of form.querySelectorAll("[data-opens]")) button.addEventListener("click", () => field(button.dataset.opens).click());
 form.querySelector("[data-dry-run]").addEventListener("click", () => carryOut(true));
-document.querySelector("[data-earlier]").addEventListener("change", (event) => event.target.value && event.target.form.submit());
+form.querySelector("[data-save-config]").addEventListener("click", saveConfig);
+for (const choice of document.querySelectorAll("[data-earlier]")) choice.addEventListener("change", () => choice.value && choice.form.submit());
 document.querySelector("#dry-run [data-close]").addEventListener("click", () => document.getElementById("dry-run").close());
 
 const drop = form.querySelector("[data-drop]");

@@ -44,7 +44,7 @@ export function folderOf(items) {
 // Send all; {upload_id, path} on the daemon's machine, or null (the reason was shown). tell(bytesSent)
 export async function send(folder, tell) {
   const begun = await order("POST", API);
-  if (begun === null) return null;
+  if (!begun) return null;
   const waiting = [...folder.items];
   let sent = 0;
   const worker = async () => {
