@@ -15,7 +15,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from . import app, systemd, tracing
+from . import app, garbage, systemd, tracing
 from .config import Settings
 from .errors import Misconfigured, TunerdError
 from .listeners import BACKLOG, Listener, ListenFailed, open_listeners
@@ -96,6 +96,7 @@ async def _serve(settings: Settings, reread: Callable[[], Settings]) -> int:
         for listener in listeners:
             site = ProxiedSite if listener.proxied else web.SockSite
             await site(runner, listener.socket, backlog=BACKLOG).start()
+        garbage.keep_loaded()
         for listener in listeners:
             print(f"tunerd ready on {listener}", flush=True)
         _tell_ready(listeners)

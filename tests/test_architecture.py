@@ -12,11 +12,12 @@ PACKAGE = Path(__file__).parents[1] / "daemon"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room may import besides itself. A file at the top of the package is a room of its own.
-LEAVES = {"connecting", "errors", "files", "parsing", "metrics", "tracing"}
+LEAVES = {"connecting", "errors", "files", "garbage", "parsing", "metrics", "tracing"}
 BELOW_STORE = LEAVES | {"config", "core"}
 ROOMS = {
     "errors": set[str](),
     "files": set[str](),
+    "garbage": set[str](),
     "connecting": set[str](),
     "parsing": set[str](),
     "metrics": set[str](),

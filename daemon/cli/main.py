@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .. import garbage
 from .exits import FAILED, INTERRUPTED, MISCONFIGURED, OK, ApiProblem, CliError, Usage
 
 if TYPE_CHECKING:
@@ -172,10 +173,13 @@ def _command(name: str, arguments: list[str]) -> int:
         # Not by an exception: one raised while a finaliser or a C callback runs is printed and forgotten, and the stop
         # with it. Nothing is open yet that would have to be closed.
         signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(OK))
+        garbage.wait()
     from cyclopts import CycloptsError
 
     try:
         result = build_app(name)(arguments)
     except CycloptsError as problem:
         raise Usage(f"{problem}\nTry: tunerd {name} --help") from None
+    finally:
+        garbage.go_on()  # where it never came to being ready
     return result if isinstance(result, int) else OK

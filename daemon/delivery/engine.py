@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from dbos import DBOS, DBOSConfig, SetWorkflowID, WorkflowSerializationFormat
 
+from .. import garbage
 from ..errors import NotReady
 from .steps import Steps
 
@@ -71,6 +72,7 @@ class Engine:
         except BaseException:
             DBOS.destroy()
             raise
+        garbage.keep_loaded()
 
     def enqueue(self, job_id: str, generation: int) -> None:
         """Have a delivery run. Doing it twice is harmless: the workflow's id is the delivery's.

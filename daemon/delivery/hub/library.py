@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ... import garbage
 from ...core import retry_after
 from .. import judging
 from ..errors import Permanent, Retry
@@ -35,6 +36,8 @@ def prepared() -> Any:
     """The module. Its client has no time limits of its own, and its log and bars would go to our standard error."""
     import httpx2  # noqa: PLC0415 - see the package's docstring
     import huggingface_hub  # noqa: PLC0415
+
+    garbage.keep_loaded()
 
     library: Any = huggingface_hub  # its modules do not say what they export
 

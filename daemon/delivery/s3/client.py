@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ... import garbage
 from ..errors import Permanent
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def _session() -> Any:
     """One for the process: each reads 10 MB of service descriptions into memory."""
     import boto3  # noqa: PLC0415
 
-    return boto3.session.Session()
+    session = boto3.session.Session()
+    garbage.keep_loaded()
+    return session
 
 
 def _is_aws(endpoint: str) -> bool:
