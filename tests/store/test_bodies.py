@@ -14,12 +14,12 @@ import sqlalchemy as sa
 import zstandard
 
 from daemon.errors import JournalDamaged
-from daemon.sandbox.synthetic import training_log
 from daemon.store import bodies, growth
 from daemon.store.bodies import LastBodies, LastBody
 from daemon.store.schema import events
 from daemon.store.store import Store
 from tests.support.events import PROVIDER_ID, append
+from tests.support.training_log import training_log
 
 from .conftest import Place
 
