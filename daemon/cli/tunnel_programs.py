@@ -112,9 +112,9 @@ class Tunnel:
         )
         assert self._process.stdout is not None
         self._lines: list[str] = []  # until the URL is known
+        self._known = False
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
-        self._known = False
 
     def _read(self, output: IO[str]) -> None:
         with output:

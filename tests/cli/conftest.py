@@ -52,7 +52,12 @@ class Started:
 
     async def line(self) -> str:
         assert self.process.stdout is not None
-        return (await asyncio.wait_for(self.process.stdout.readline(), TIMEOUT)).decode().rstrip("\n")
+        try:
+            return (await asyncio.wait_for(self.process.stdout.readline(), TIMEOUT)).decode().rstrip("\n")
+        except TimeoutError:
+            self.process.kill()
+            out, err = await self.process.communicate()
+            raise AssertionError(f"no line within {TIMEOUT} s; it said {out.decode()!r} and {err.decode()!r}") from None
 
     async def remark(self) -> str:
         """The next line on standard error."""

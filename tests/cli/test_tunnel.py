@@ -11,12 +11,14 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from daemon.cli.tunnel_programs import PROGRAMS, Tunnel
 from tests.cli.conftest import Program, Started
 from tests.support.daemon import Daemon, running_daemon
 from tests.support.proxy import running_proxy
@@ -117,6 +119,22 @@ async def test_cloudflared_from_start_to_end(start: Program, tmp_path: Path) -> 
         assert "https://before.example again" in said
         assert await here.webhook_url() == "https://before.example"
         assert gone(here.pid())
+
+
+def test_a_program_that_speaks_before_we_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ngrok").write_text("#!/bin/sh\necho one\necho two\n")
+    (tmp_path / "ngrok").chmod(0o755)
+    start = threading.Thread.start
+
+    def start_first(thread: threading.Thread) -> None:
+        start(thread)
+        thread.join()
+
+    monkeypatch.setattr(threading.Thread, "start", start_first)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    tunnel = Tunnel(PROGRAMS["ngrok"], "http://127.0.0.1:1", os.environ)
+    tunnel.stop()
+    assert tunnel.last_words() == "one\ntwo"
 
 
 async def test_ngrok_beside_another_session(start: Program, tmp_path: Path) -> None:
