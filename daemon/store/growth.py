@@ -77,7 +77,11 @@ def _step_back(
     shift = base_bytes - entry.body_bytes  # from this body's tail to the base's
     middle: bytes | None = None
     following: list[tuple[int, int, int]] = []
-    for start, end, offset in missing:
+    for interval in missing:
+        start, end, offset = interval
+        if end <= head:  # most are, and a long chain has thousands of steps
+            following.append(interval)
+            continue
         if start < head:
             following.append((start, min(end, head), offset))
         if start < tail_start and end > head:

@@ -22,6 +22,8 @@ from .schema import settings
 
 # Six times as long as a worker takes between two looks; another one waits for so long when this one is gone.
 LEASE_SECONDS = 60.0
+# By which the machines' clocks may differ, and for which a look at the lease may take.
+SKEW_SECONDS = 20.0
 KEY = "delivering_worker"
 OWNER_FILE = "worker.id"
 
@@ -30,14 +32,14 @@ _DELETE = settings.delete().where(settings.c.key == KEY)
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """``until`` is in unix seconds; the machines' clocks have to agree to some seconds."""
+    """``until`` is in unix seconds of its owner's clock."""
 
     owner: str
     until: float
 
     def is_live(self, now: float) -> bool:
         """Further away than any lease lasts: the clock was set back since."""
-        return now < self.until <= now + LEASE_SECONDS
+        return now < self.until <= now + LEASE_SECONDS + SKEW_SECONDS
 
 
 class Holder(msgspec.Struct, frozen=True):

@@ -69,6 +69,16 @@ async def test_one_that_is_gone_is_waited_for_no_longer_than_its_lease(
     assert await one.sole.held(NOW - 7200)  # a clock that was set back: nobody has a lease so long
 
 
+async def test_clocks_may_differ_by_some_seconds(postgres_url: str, tmp_path: Path, stack: AsyncExitStack) -> None:
+    """Its lease reaches further than one of ours could; so it does for who has waited for the database meanwhile."""
+    one, other = [await stack.enter_async_context(Store.open(postgres_url, tmp_path / name)) for name in "ab"]
+    ahead = 15.0
+    for seconds in range(0, 120, 10):
+        assert await one.sole.held(NOW + seconds + ahead)
+        assert not await other.sole.held(NOW + seconds)
+        assert await other.sole.holder(NOW + seconds) == Holder(socket.gethostname(), ours=False)
+
+
 async def test_who_was_killed_goes_on_at_once_with_its_data_directory(postgres_url: str, tmp_path: Path) -> None:
     for _ in range(2):  # nothing is given back between them
         async with Store.open(postgres_url, tmp_path / "a") as store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,10 @@ from ...errors import DatabaseInUse, DatabaseTooNew, Misconfigured
 from ..database import APPLICATION_NAME, database_url, is_unavailable, not_ready, shown, snapshot_engine, writing_engine
 from ..lock import embedded_lock
 from ..migrate import REVISIONS, current_revision
+
+# The server lists a session for a moment after its daemon has ended.
+LEAVING_SECONDS = 2.0
+_LOOK_SECONDS = 0.1
 
 # Connections of other processes; one's own is left out. Rows of other users show no name to the unprivileged.
 _OTHERS = sa.text(
@@ -79,8 +84,12 @@ class Place:
                 yield
             return
         with self.engine() as engine, engine.connect() as connection:
-            if connection.execute(_OTHERS, {"name": APPLICATION_NAME}).scalar_one():
-                raise DatabaseInUse(f"A tunerd has {self.shown} open. Stop every daemon that uses it first.")
+            end = time.monotonic() + LEAVING_SECONDS
+            while connection.execute(_OTHERS, {"name": APPLICATION_NAME}).scalar_one():
+                if time.monotonic() > end:
+                    raise DatabaseInUse(f"A tunerd has {self.shown} open. Stop every daemon that uses it first.")
+                connection.rollback()  # a transaction sees the same sessions all along
+                time.sleep(_LOOK_SECONDS)
         yield
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from daemon.errors import DatabaseInUse, Misconfigured
@@ -57,6 +59,18 @@ def test_a_target_that_holds_something_is_refused_and_left_as_it_is(care: Place,
 def test_the_store_itself_is_no_target(care: Place) -> None:
     with pytest.raises(Misconfigured, match=r"in use already"):
         move(care, care)
+
+
+def test_a_daemon_s_session_that_is_just_ending_keeps_no_move_away(postgres_url: str, tmp_path: Path) -> None:
+    place = Place.of(postgres_url, tmp_path)
+    session = psycopg.connect(postgres_url, application_name="tunerd")
+    with pytest.raises(DatabaseInUse), place.alone():
+        pass
+    ending = threading.Timer(0.5, session.close)
+    ending.start()
+    with place.alone():
+        assert session.closed
+    ending.join()
 
 
 def test_a_running_daemon_keeps_a_move_away(care: Place, other: Place, place) -> None:
