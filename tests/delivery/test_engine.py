@@ -31,6 +31,16 @@ from tests.support.outputs import OutputServer, complete, ended, settings_for, s
 from tests.support.waiting import until
 
 
+async def deliver_one(store: Store, server: OutputServer, worker: DeliveryWorker) -> tuple[str, Any]:
+    """The job, and the engine that has delivered it."""
+    server.files["/x.bin"] = b"x"
+    job_id = await complete(store, "abc", f"{server.url}/x.bin")
+    worker.wake()
+    await ended(store, job_id)
+    assert worker._engine is not None
+    return job_id, worker._engine
+
+
 async def test_nothing_of_dbos_is_there_before_a_delivery_is_due(start_worker: StartWorker, tmp_path: Path) -> None:
     async with start_worker() as worker:
         worker.wake()
@@ -65,13 +75,8 @@ async def test_what_seemed_stranded_once_is_not_so_for_ever(
     store: Store, server: OutputServer, start_worker: StartWorker
 ) -> None:
     """It would start anew while it runs, at the next look that meets it between two of its states."""
-    server.files["/x.bin"] = b"x"
     async with start_worker() as worker:
-        job_id = await complete(store, "abc", f"{server.url}/x.bin")
-        worker.wake()
-        await ended(store, job_id)
-        engine = worker._engine
-        assert engine is not None
+        job_id, engine = await deliver_one(store, server, worker)
         await until(lambda: (job_id, 0) not in engine.runs)
         engine._stranded[job_id, 0] = 0.0
         await worker._fetcher.in_thread(engine.enqueue, job_id, 0)
@@ -81,13 +86,8 @@ async def test_what_seemed_stranded_once_is_not_so_for_ever(
 async def test_old_workflows_are_forgotten(store: Store, server: OutputServer, start_worker: StartWorker) -> None:
     from dbos import DBOS
 
-    server.files["/x.bin"] = b"x"
     async with start_worker() as worker:
-        job_id = await complete(store, "abc", f"{server.url}/x.bin")
-        worker.wake()
-        await ended(store, job_id)
-        engine = worker._engine
-        assert engine is not None
+        job_id, engine = await deliver_one(store, server, worker)
         workflow_id = f"deliver-{job_id}-0"
         in_thread = worker._fetcher.in_thread
         await in_thread(engine.prune, worker._clock())
@@ -105,11 +105,8 @@ async def test_quiet(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    server.files["/x.bin"] = b"x"
     async with start_worker() as worker:
-        job_id = await complete(store, "abc", f"{server.url}/x.bin")
-        worker.wake()
-        await ended(store, job_id)
+        await deliver_one(store, server, worker)
     assert [record.getMessage() for record in caplog.records if record.name.startswith("dbos")] == []
     assert all(
         not isinstance(handler, logging.StreamHandler) or isinstance(handler, logging.NullHandler)

@@ -209,12 +209,18 @@ async def test_many_failures_hide_no_stray(make_world: Make) -> None:
     assert record.status in ENDED
 
 
-async def test_one_whose_first_cancel_is_not_answered_is_cancelled_in_the_next_round(make_world: Make) -> None:
-    """It is bound by then, and Replicate has not said a word of it: nothing else would ever look at it again."""
+async def cancel_unanswered(make_world: Make) -> tuple[World, Any]:
+    """It is found, and Replicate does not answer the cancel."""
     world, record = await given_up(make_world)
     world.sandbox.faults.api_match = "/cancel"
     world.sandbox.faults.server_error_next = -1
     await world.submitter.resume_outbox()
+    return world, record
+
+
+async def test_one_whose_first_cancel_is_not_answered_is_cancelled_in_the_next_round(make_world: Make) -> None:
+    """It is bound by then, and Replicate has not said a word of it: nothing else would ever look at it again."""
+    world, record = await cancel_unanswered(make_world)
     job = await only_submitted(world)
     assert (job.provider_job_id, job.provider_status, record.status) == (record.id, None, "starting")
     world.sandbox.faults.server_error_next = 0
@@ -223,10 +229,7 @@ async def test_one_whose_first_cancel_is_not_answered_is_cancelled_in_the_next_r
 
 
 async def test_one_in_a_state_of_an_unknown_name_is_cancelled_too(make_world: Make) -> None:
-    world, record = await given_up(make_world)
-    world.sandbox.faults.api_match = "/cancel"
-    world.sandbox.faults.server_error_next = -1
-    await world.submitter.resume_outbox()
+    world, record = await cancel_unanswered(make_world)
     body = msgspec.json.encode({"id": record.id, "status": "warming", "output": None})
     event = IncomingEvent("msg_1", "1", "v1,x", body, world.clock(), "webhook", "1.2.3.4", True)
     await world.store.journal.append(event, parse_prediction(body))

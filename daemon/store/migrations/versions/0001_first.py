@@ -15,6 +15,17 @@ TABLES = ("events", "jobs", "deliveries", "artifacts", "settings", "secrets")
 
 def upgrade() -> None:
     # What the columns mean is in store/schema.py. This file is history and does not follow it.
+    _create_events()
+    _create_jobs()
+    _create_deliveries()
+    _create_the_others()
+    op.create_index("events_job_seq", "events", ["job_id", "seq"])
+    op.create_index("jobs_created", "jobs", ["created_at", "job_id"])
+    op.create_index("jobs_status", "jobs", ["status"])
+    op.create_index("deliveries_status", "deliveries", ["status"])
+
+
+def _create_events() -> None:
     seq = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "events",
@@ -37,6 +48,9 @@ def upgrade() -> None:
         sa.Column("body_crc32", sa.BigInteger, nullable=False),
         sqlite_autoincrement=True,
     )
+
+
+def _create_jobs() -> None:
     op.create_table(
         "jobs",
         sa.Column("job_id", sa.Text, primary_key=True),
@@ -76,6 +90,9 @@ def upgrade() -> None:
         sa.Column("check_after", sa.Double),
         sa.Column("delivery_generation", sa.Integer, nullable=False),
     )
+
+
+def _create_deliveries() -> None:
     op.create_table(
         "deliveries",
         sa.Column("job_id", sa.Text, primary_key=True),
@@ -91,6 +108,9 @@ def upgrade() -> None:
         sa.Column("deadline", sa.Double),
         sa.Column("updated_at", sa.Double, nullable=False),
     )
+
+
+def _create_the_others() -> None:
     op.create_table(
         "artifacts",
         sa.Column("job_id", sa.Text, primary_key=True),
@@ -111,10 +131,6 @@ def upgrade() -> None:
         sa.Column("ciphertext", sa.LargeBinary, nullable=False),
         sa.Column("updated_at", sa.Double, nullable=False),
     )
-    op.create_index("events_job_seq", "events", ["job_id", "seq"])
-    op.create_index("jobs_created", "jobs", ["created_at", "job_id"])
-    op.create_index("jobs_status", "jobs", ["status"])
-    op.create_index("deliveries_status", "deliveries", ["status"])
 
 
 def downgrade() -> None:
