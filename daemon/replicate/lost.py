@@ -63,10 +63,10 @@ def _same_model(item: Mapping[str, Any], outgoing: Outgoing) -> bool:
 
 def _same_input(item: Mapping[str, Any], outgoing: Outgoing, after_intent: float) -> bool:
     given = item.get("input")
-    if outgoing.datasets and isinstance(given, dict):  # of the archive's URL, what was written down does not tell
-        given = {key: value for key, value in given.items() if key != "images"}
     if item.get("data_removed") is True or (given == {} and outgoing.input):
         return after_intent <= REMOVED_WINDOW
+    if outgoing.datasets and isinstance(given, dict):  # of the archive's URL, what was written down does not tell
+        given = {key: value for key, value in given.items() if key != "images"}
     # Secrets come back masked. Numbers are compared as such: 1 and 1.0 are one value to its JSON writers.
     return isinstance(given, dict) and bool(_masked(given, outgoing.input) == redacted(outgoing.input))
 

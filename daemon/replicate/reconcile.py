@@ -96,7 +96,7 @@ class Reconciler:
         async def work() -> int:
             count = 0
             for job in queue:
-                if self._is_paused(now):
+                if self._is_paused(self._now()):  # since this round began, too
                     break
                 count += await self._check_safely(job)
             return count

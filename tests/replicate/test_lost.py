@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.replicate.lost import alike, marked, marker
-from daemon.replicate.outgoing import REDACTED, Outgoing, decode, encode, redacted
+from daemon.replicate.outgoing import REDACTED, Dataset, Outgoing, decode, encode, redacted
 
 AT = 1_767_600_000.0  # 2026-01-05T08:00:00Z
 OURS = Outgoing(
@@ -41,6 +42,14 @@ def item(**more: Any) -> dict[str, Any]:
 )
 def test_marker(webhook: Any, found: str | None) -> None:
     assert marker({"webhook": webhook}) == found
+
+
+def test_somebody_else_s_images_are_not_taken_for_a_removed_input() -> None:
+    """The archive's URL is unknown and left out of the comparison; what is left is not what was removed."""
+    ours = msgspec.structs.replace(OURS, datasets=(Dataset("cats", "/data/cats"),))
+    assert alike([item(input={**OURS.input, "images": "https://x"})], ours, AT)
+    assert alike([item(input={})], ours, AT)
+    assert not alike([item(input={"images": "https://x"})], ours, AT)
 
 
 def test_marked_needs_an_id() -> None:

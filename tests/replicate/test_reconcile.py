@@ -110,6 +110,22 @@ async def test_429_pauses_the_round(make_world: Make, counterpart: Counterpart) 
     assert len(counterpart.seen) == asked + 50
 
 
+@pytest.mark.parametrize("status", [401, 429])
+async def test_a_pause_counts_in_the_round_it_comes_in(make_world: Make, counterpart: Counterpart, status: int) -> None:
+    """Time goes on within a round."""
+    world = await make_world(REPLICATE_BASE_URL=counterpart.url)
+    for number in range(50):
+        await seen(world, shown(f"job{number}"))
+
+    async def answer(_: web.Request) -> web.Response:
+        world.clock.now += 0.01
+        return web.json_response({"detail": "no", "retry_after": 20}, status=status)
+
+    counterpart.say(answer)
+    assert await world.reconciler.check_all() == 0
+    assert len(counterpart.seen) <= 8
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refused_token_pauses_the_round(make_world: Make, counterpart: Counterpart, status: int) -> None:
     world = await make_world(REPLICATE_BASE_URL=counterpart.url)
