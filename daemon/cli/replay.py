@@ -165,6 +165,7 @@ class NobodyAnswers(Failed):
 
 def _post(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, float | None, str]:
     """(status, Retry-After in seconds, body); status 0: no answer."""
+    from http.client import HTTPException
     from urllib.error import HTTPError
     from urllib.request import Request
 
@@ -176,7 +177,7 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, float | 
         with refused:
             after = retry_after.seconds(refused.headers.get("Retry-After", ""))
             return refused.code, after, refused.read(65536).decode("utf-8", "replace")
-    except OSError as problem:
+    except (OSError, HTTPException) as problem:
         reason = getattr(problem, "reason", problem)  # urllib wraps what happened
         return 0, None, explain_connection(reason if isinstance(reason, BaseException) else problem)
 

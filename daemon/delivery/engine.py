@@ -132,6 +132,8 @@ class Engine:
         """Run a step's body on the main loop (called on DBOS's)."""
 
         async def body() -> Any:
+            if _engine is not self:  # interrupted between the question on DBOS's loop and this one
+                raise asyncio.CancelledError
             task = asyncio.current_task()
             assert task is not None
             self._running.add(task)

@@ -177,7 +177,7 @@ class Transfer:
             while True:
                 before = part.done
                 done, _ = await asyncio.wait([running], timeout=limits.SLOW_SECONDS)
-                came = part.done - before
+                came = part.done - before if part.done >= before else part.done  # less: it had to begin anew
                 # One that is whole is being hashed, for minutes where a restart found a large one here.
                 drips = not part.whole and came < self._fetcher.limits.slowest * limits.SLOW_SECONDS
                 if done or (drips and self._slots.wanted):

@@ -10,6 +10,19 @@ from pathlib import Path
 from ..errors import Misconfigured
 
 _OTHERS = 0o077
+# What the names of all that the daemon itself puts into its data directory begin with; "." are files on their way in.
+_OURS = (
+    "tunerd.",
+    "dbos.",
+    "secret.key",
+    "worker.id",
+    "ip-ranges",
+    "before-restore-",
+    "uploads",
+    "outputs",
+    "tmp",
+    ".",
+)
 
 
 def make_private(data_dir: Path) -> None:
@@ -43,8 +56,8 @@ def _is_ours(folder: Path) -> bool:
     found = folder.stat()
     if found.st_uid != os.geteuid() or found.st_mode & stat.S_ISVTX:  # /tmp, where anyone may leave a file of our name
         return False
-    names = {path.name for path in folder.iterdir()}
-    return not names or "tunerd.lock" in names
+    # The lock says nothing: it is in somebody else's directory, too, from the first start there on.
+    return all(path.name.startswith(_OURS) for path in folder.iterdir())
 
 
 def _close(path: Path) -> None:

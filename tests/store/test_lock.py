@@ -77,7 +77,7 @@ async def test_what_was_open_to_others_is_closed_at_the_start(tmp_path: Path) ->
             (tmp_path / name / file).chmod(0o644)
     (tmp_path / "theirs/notes").touch()
     (tmp_path / "theirs/notes").chmod(0o644)
-    for name in ("ours", "empty", "theirs", "shared"):
+    for name in ("ours", "empty", "theirs", "theirs", "shared"):  # the second time a lock of ours is there
         async with Store.open(None, tmp_path / name):
             pass
     modes = _modes(tmp_path)
