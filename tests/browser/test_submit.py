@@ -196,3 +196,19 @@ async def test_a_configuration_is_saved_and_chosen_again(daemon: Daemon, open_pa
         assert json.loads(await page.get_by_label("config.json").input_value()) == CONFIG
         await watched.check_accessible()
         await watched.shot("submit-saved")
+
+
+async def test_saving_a_configuration_again_leaves_its_data_as_they_are(daemon: Daemon, open_page: Open) -> None:
+    path = "/api/cloud/configs/flux"
+    data = [{"id": "discs", "instance_data_dir": "/data/discs", "caption_strategy": "filename", "resolution": 512}]
+    kept = {"config": CONFIG, "dataloader_config": data}
+    async with daemon.session.put(daemon.url + path, json=kept) as answer:
+        assert answer.status in {200, 201}, await answer.text()
+    async with open_page(daemon.url) as watched:
+        page = watched.page
+        await watched.goto("/submit?config=flux")
+        await page.get_by_label("config.json").fill(json.dumps({**CONFIG, "seed": 7}))
+        await page.get_by_role("button", name="Save", exact=True).click()
+        await expect(page.locator("#toasts")).to_contain_text("Saved as flux")
+    saved = await daemon.get(path)
+    assert (saved["config"]["seed"], saved["dataloader_config"]) == (7, data)

@@ -234,7 +234,8 @@ async function openConfig(input) {
   changed();
 }
 
-// Keep the configuration under the form's name, for this form and for a submit's config_name. The data stay out of it.
+// Keep the configuration under the form's name, for this form and for a submit's config_name. The data stay out of it; what
+// an earlier one of that name says of its data stays in.
 async function saveConfig() {
   const name = field("config_name");
   let config;
@@ -249,7 +250,14 @@ async function saveConfig() {
     name.focus();
     return toast("It needs a name", "Give it one in the field Name, and save it again.", "bad");
   }
-  const saved = await order("PUT", `/api/cloud/configs/${encodeURIComponent(name.value.trim())}`, { config }, form.querySelector("button"));
+  const path = `/api/cloud/configs/${encodeURIComponent(name.value.trim())}`;
+  const body = { config };
+  if ([...document.querySelectorAll("[data-earlier] option")].some((option) => option.value === name.value.trim())) {
+    const before = await order("GET", path, undefined, form.querySelector("button"));
+    if (!before) return;
+    if (before.dataloader_config) body.dataloader_config = before.dataloader_config;
+  }
+  const saved = await order("PUT", path, body, form.querySelector("button"));
   if (saved) toast(`Saved as ${saved.name}`, "Choose it above next time, or submit it by its name (config_name).");
 }
 
